@@ -1,0 +1,1 @@
+"""Fitted loss models, reference data and icons that ship with mldsim."""

@@ -1,0 +1,1 @@
+"""The desktop application: views, and the controller that joins them to a running simulation."""

@@ -1,0 +1,1 @@
+"""The viewport of the window."""

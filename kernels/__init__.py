@@ -1,0 +1,1 @@
+"""Numerical kernels: arrays in, arrays out. No classes of ours, no files, no Qt."""

@@ -1,0 +1,155 @@
+"""What a running simulation shows: frames, thermo rows, and the two places where readers find them.
+
+The simulation never waits for a reader and a reader never waits for the simulation: frames go into a mailbox that
+keeps only the newest, thermo rows into a table that keeps a bounded number of them.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+THERMO_COLUMNS: dict[str, tuple[str, str]] = {
+    "time": ("Time", "fs"),
+    "temperature": ("Temperature", "K"),
+    "target": ("Target temperature", "K"),
+    "kinetic": ("Kinetic energy", "eV"),
+    "loss": ("Total loss", "eV"),
+    "total": ("Kinetic energy + loss", "eV"),
+    "conserved": ("Conserved quantity", "eV"),
+    "heat": ("Heat given by the thermostat", "eV"),
+    "nonreciprocal_power": ("Power of the non-reciprocal forces", "eV/fs"),
+}
+"""Every column of the thermo table: its label and unit. `conserved` is NaN where no conserved quantity exists (own
+scope), `nonreciprocal_power` is zero where forces are reciprocal (shared scope)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ThermoRow:
+    """Instantaneous observables; one field per entry of `THERMO_COLUMNS`."""
+
+    time: float
+    temperature: float
+    target: float
+    kinetic: float
+    loss: float
+    total: float
+    conserved: float
+    heat: float
+    nonreciprocal_power: float
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A snapshot for views and files. The arrays are copies that nobody changes any more.
+
+    Attributes
+    ----------
+    step, time : int, float (fs)
+    box : (3,) float64, angstrom
+    positions : (n_agents, 3) float64, angstrom, unwrapped
+    velocities : (n_agents, 3) float64, angstrom/fs
+    forces : (n_agents, 3) float64, eV/angstrom
+    losses : (n_agents,) float64, eV
+    thermo : ThermoRow
+    """
+
+    step: int
+    time: float
+    box: NDArray[np.float64]
+    positions: NDArray[np.float64]
+    velocities: NDArray[np.float64]
+    forces: NDArray[np.float64]
+    losses: NDArray[np.float64]
+    thermo: ThermoRow
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """What does not change from frame to frame.
+
+    Attributes
+    ----------
+    symbols : tuple of str
+        Species of the model, in its order.
+    species : (n_agents,) int32, index into `symbols`
+    masses : (n_agents,) float64, amu
+    bonds : (n_bonds, 2) int32
+    """
+
+    symbols: tuple[str, ...]
+    species: NDArray[np.int32]
+    masses: NDArray[np.float64]
+    bonds: NDArray[np.int32]
+
+    @property
+    def n_agents(self) -> int:
+        return len(self.species)
+
+
+class Mailbox:
+    """Keeps the newest frame only; a slow reader misses frames, never delays them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._frame: Frame | None = None
+
+    def put(self, frame: Frame) -> None:
+        with self._lock:
+            self._frame = frame
+
+    def take(self) -> Frame | None:
+        """The newest frame that was not taken yet, or None."""
+        with self._lock:
+            frame, self._frame = self._frame, None
+        return frame
+
+
+@dataclass
+class ThermoTable:
+    """A table of thermo rows in bounded memory.
+
+    When it is full, every second row of the older half is dropped, so that a long run keeps its whole length at a
+    coarser grain and its recent past in full.
+    """
+
+    capacity: int = 20_000
+    _rows: NDArray[np.float64] = field(init=False)
+    _count: int = field(default=0, init=False)
+    _version: int = field(default=0, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def __post_init__(self) -> None:
+        self._rows = np.empty((self.capacity, len(THERMO_COLUMNS)))
+
+    def append(self, row: ThermoRow) -> None:
+        with self._lock:
+            if self._count == self.capacity:
+                half = self.capacity // 2
+                kept = self._rows[:half:2].copy()
+                recent = self._rows[half : self._count].copy()
+                self._rows[: len(kept)] = kept
+                self._rows[len(kept) : len(kept) + len(recent)] = recent
+                self._count = len(kept) + len(recent)
+            self._rows[self._count] = [getattr(row, name) for name in THERMO_COLUMNS]
+            self._count += 1
+            self._version += 1
+
+    def clear(self) -> None:
+        with self._lock:
+            self._count = 0
+            self._version += 1
+
+    @property
+    def version(self) -> int:
+        """Changes whenever the table changes: a plot that saw this version need not be drawn again."""
+        return self._version
+
+    def columns(self) -> dict[str, NDArray[np.float64]]:
+        """A copy of all columns by name, each (n_rows,) float64, in the units of `THERMO_COLUMNS`."""
+        with self._lock:
+            rows = self._rows[: self._count].copy()
+        return {name: rows[:, i] for i, name in enumerate(THERMO_COLUMNS)}

@@ -1,0 +1,126 @@
+"""What a user can turn: `Parameters` while the simulation runs, `Setup` only with a restart.
+
+Each field's range, default, unit and one sentence of physics stand once, in `FIELDS`; the command line, the panels
+and the validation all read them there.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from mldsim.errors import InputError
+
+
+class ThermostatKind(enum.Enum):
+    """How heat is exchanged with the surroundings."""
+
+    NOSE_HOOVER = "nose-hoover"
+    LANGEVIN = "langevin"
+    CSVR = "csvr"
+    NONE = "none"
+
+
+class DeviceKind(enum.Enum):
+    """Where the kernels run."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class Precision(enum.Enum):
+    """Arithmetic of the pair sums; positions, velocities and the integrator are float64 in both."""
+
+    SINGLE = "float32"
+    DOUBLE = "float64"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One number that a user can set."""
+
+    label: str
+    unit: str
+    default: float
+    minimum: float
+    maximum: float
+    integer: bool
+    physics: str
+
+
+FIELDS: dict[str, Field] = {
+    "temperature": Field("Target temperature", "K", 300.0, 1.0, 2000.0, False,
+        "The thermostat exchanges heat until the mean kinetic energy per degree of freedom is kT/2."),
+    "coupling_time": Field("Coupling time", "fs", 50.0, 1.0, 10000.0, False,
+        "How long the thermostat takes to pull the temperature to its target; short is stiff, long is gentle."),
+    "timestep": Field("Time step", "fs", 0.5, 0.01, 2.0, False,
+        "The O-H bond swings once in about 9 fs; steps much above 0.5 fs no longer resolve it."),
+    "steps_per_frame": Field("Speed", "steps per frame", 10, 1, 1000, True,
+        "How many time steps are taken between two pictures; the time step itself is never stretched."),
+    "molecules": Field("Molecules", "", 64, 8, 100_000, True, "Number of water molecules in the box."),
+    "density": Field("Density", "g/cm³", 0.997, 0.2, 2.0, False, "Mass per volume; the box is a cube of that size."),
+    "seed": Field("Seed", "", 1, 0, 2**31 - 1, True, "The same seed gives the same start and the same noise."),
+}
+
+
+def check(name: str, value: float) -> None:
+    """Refuse a value outside its field's range.
+
+    Raises
+    ------
+    InputError
+        One sentence that names the field, the value and the range.
+    """
+    field = FIELDS[name]
+    if not (math.isfinite(value) and field.minimum <= value <= field.maximum):
+        unit = f" {field.unit}" if field.unit else ""
+        raise InputError(
+            f"{field.label} must lie between {field.minimum:g} and {field.maximum:g}{unit}; {value:g} was given."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What may change while the simulation runs. Internal units; `check` has been passed."""
+
+    temperature: float = FIELDS["temperature"].default
+    thermostat: ThermostatKind = ThermostatKind.NOSE_HOOVER
+    coupling_time: float = FIELDS["coupling_time"].default
+    timestep: float = FIELDS["timestep"].default
+    steps_per_frame: int = int(FIELDS["steps_per_frame"].default)
+
+    def __post_init__(self) -> None:
+        _check_fields(self)
+
+    def with_changes(self, **changes: object) -> Parameters:
+        """A copy with some fields changed; raises InputError when one is out of range."""
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a simulation is started from; a change needs a restart.
+
+    `model` is the name of a shipped model or a path; `start` is a structure file, whose box and agents then
+    take the place of `molecules` and `density`.
+    """
+
+    model: str = "water"
+    molecules: int = int(FIELDS["molecules"].default)
+    density: float = FIELDS["density"].default
+    seed: int = int(FIELDS["seed"].default)
+    start: Path | None = None
+    device: DeviceKind = DeviceKind.AUTO
+    precision: Precision = Precision.SINGLE
+
+    def __post_init__(self) -> None:
+        _check_fields(self)
+
+
+def _check_fields(values: Parameters | Setup) -> None:
+    for item in fields(values):
+        if item.name in FIELDS:
+            check(item.name, getattr(values, item.name))

@@ -1,0 +1,1 @@
+"""Readers of labelled frames, one module a format."""
