@@ -1,0 +1,3 @@
+"""placeholder for the CUDA developer"""
+def available():
+    return False, "CUDA", "not written yet."

@@ -1,0 +1,150 @@
+"""Rows of the regression: how the force on each agent depends on each coefficient of the losses.
+
+A loss is linear in its coefficients, and so is a force:
+
+    F_jd = sum_p D[jd, p] theta_p + wall,    D[jd, p] = - d( feature_p ) / dq_jd
+
+where the features of one species are its rank-0 invariants s_m and, for each rank l, the products A^l_m . A^l_n
+(n >= m; the diagonal ones halved, so that theta is the triangle of W in L = w.s + 1/2 A W A).
+Each agent's rows are gathered by one thread, so the result does not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+import math
+
+
+import numpy as np
+from numba import njit, prange
+
+from mldsim.kernels.cpu import harmonic_slopes, harmonics, hermite, hermite_slopes, separation
+
+
+def n_features(n_fields: int, order: int, max_rank: int) -> int:
+    """Number of coefficients of one species."""
+    return n_fields + (max_rank + 1) * n_fields * (n_fields + 1) // 2 * (order == 2)
+
+
+def feature_index(n_fields: int, max_rank: int) -> np.ndarray:
+    """Column of the product of fields m and n of rank l, (max_rank + 1, n_fields, n_fields) int64."""
+    index = np.zeros((max_rank + 1, n_fields, n_fields), np.int64)
+    upper = np.triu_indices(n_fields)
+    size = len(upper[0])
+    for rank in range(max_rank + 1):
+        index[rank][upper] = n_fields + rank * size + np.arange(size)
+        index[rank].T[upper] = index[rank][upper]
+    return index
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _pair(local, shift, i, entry, species, cutoff, start, per_row, table, rank, phi, dphi, value, slope):  # type: ignore[no-untyped-def]
+    """Geometry and radial functions of one pair: (r, inverse r, unit vector, neighbour), or r = 0 beyond the cutoff."""
+    dx, dy, dz, j = separation(local, shift, i, entry)
+    r2 = dx * dx + dy * dy + dz * dz
+    if not r2 < cutoff * cutoff:
+        return 0.0, 0.0, 0.0, 0.0, 0.0, j
+    r = math.sqrt(r2)
+    t = max((r - start) * per_row, 0.0)
+    row = int(t)
+    t -= row
+    h0, s0, h1, s1 = hermite(t, 1.0)
+    dh0, ds0, ds1 = hermite_slopes(t, 1.0)
+    near = table[species[i], species[j], row]
+    far = table[species[i], species[j], row + 1]
+    for k in range(phi.size):
+        phi[k] = h0 * near[0, k] + s0 * near[1, k] + h1 * far[0, k] + s1 * far[1, k]
+        dphi[k] = (dh0 * (near[0, k] - far[0, k]) + ds0 * near[1, k] + ds1 * far[1, k]) * per_row
+    harmonics(dx / r, dy / r, dz / r, rank, value)
+    harmonic_slopes(dx / r, dy / r, dz / r, rank, slope)
+    return r, 1.0 / r, dx / r, dy / r, dz / r, j
+
+
+@njit(nogil=True, cache=True, parallel=True, error_model="numpy")
+def fields(local, species, shift, count, entries, cutoff, start, per_row, table, rank, shortest, result):  # type: ignore[no-untyped-def]
+    """Fields of all agents, ``result[i, b * n_radial + k, lm]``, and ``shortest[i, b]``, the distance to the nearest b."""
+    n_radial = table.shape[4]
+    n_lm = (rank + 1) * (rank + 1)
+    for i in prange(local.shape[0]):
+        phi, dphi = np.empty(n_radial), np.empty(n_radial)
+        value, slope = np.empty(n_lm), np.empty((3, n_lm))
+        result[i] = 0.0
+        shortest[i] = np.inf
+        for q in range(count[i]):
+            r, _, _, _, _, j = _pair(
+                local, shift, i, entries[i, q], species, cutoff, start, per_row, table, rank, phi, dphi, value, slope
+            )
+            if r == 0.0:
+                continue
+            b = species[j]
+            shortest[i, b] = min(shortest[i, b], r)
+            for k in range(n_radial):
+                for m in range(n_lm):
+                    result[i, b * n_radial + k, m] += phi[k] * value[m]
+
+
+@njit(nogil=True, cache=True, parallel=True, error_model="numpy")
+def rows(  # type: ignore[no-untyped-def]
+    local, species, shift, count, entries, cutoff, start, per_row, table, rank, quadratic, index, n_columns,
+    wall_radius, wall_stiffness, reciprocal, fields, design, wall,
+):  # fmt: skip
+    """Fill ``design[3 i + d, species * n_columns + p]`` and ``wall[3 i + d]``, the force of the wall.
+
+    `fields` as made by the function of that name; `index` as made by `feature_index`; `quadratic` is True for
+    order 2; `reciprocal` is True when agents descend the sum of all losses.
+    """
+    n_radial = table.shape[4]
+    n_fields = fields.shape[1]
+    n_lm = (rank + 1) * (rank + 1)
+    for i in prange(local.shape[0]):
+        a = species[i]
+        phi, dphi = np.empty(n_radial), np.empty(n_radial)
+        value, slope = np.empty(n_lm), np.empty((3, n_lm))
+        change = np.zeros((3, n_lm, n_fields))  # dA_i / dq_i
+        pair = np.empty((3, n_lm, n_radial))
+        design[3 * i : 3 * i + 3] = 0.0
+        wall[3 * i : 3 * i + 3] = 0.0
+        for q in range(count[i]):
+            r, inverse, ux, uy, uz, j = _pair(
+                local, shift, i, entries[i, q], species, cutoff, start, per_row, table, rank, phi, dphi, value, slope
+            )
+            if r == 0.0:
+                continue
+            b = species[j]
+            unit = (ux, uy, uz)
+            overlap = wall_radius[a, b] - r
+            for d in range(3):
+                if overlap > 0.0:
+                    wall[3 * i + d] += 2.0 * wall_stiffness * overlap * unit[d]
+                for m in range(n_lm):
+                    for k in range(n_radial):
+                        pair[d, m, k] = dphi[k] * value[m] * unit[d] + phi[k] * inverse * slope[d, m]
+                        change[d, m, b * n_radial + k] += pair[d, m, k]
+            if reciprocal:
+                # The losses of the neighbours change too: seen from j the field of rank l has the sign (-1)^l.
+                column = b * n_columns
+                for d in range(3):
+                    row = design[3 * i + d]
+                    for k in range(n_radial):
+                        row[column + a * n_radial + k] -= pair[d, 0, k]
+                    if quadratic:
+                        for k in range(n_radial):
+                            p = a * n_radial + k
+                            for n in range(n_fields):
+                                for lower in range(rank + 1):
+                                    total = 0.0
+                                    for m in range(lower * lower, (lower + 1) * (lower + 1)):
+                                        total += pair[d, m, k] * fields[j, n, m]
+                                    row[column + index[lower, p, n]] -= total if lower % 2 == 0 else -total
+        column = a * n_columns
+        for d in range(3):
+            row = design[3 * i + d]
+            for p in range(n_fields):
+                row[column + p] -= change[d, 0, p]
+            if quadratic:
+                for p in range(n_fields):
+                    for n in range(n_fields):
+                        for lower in range(rank + 1):
+                            total = 0.0
+                            for m in range(lower * lower, (lower + 1) * (lower + 1)):
+                                total += change[d, m, p] * fields[i, n, m]
+                            row[column + index[lower, p, n]] -= total
