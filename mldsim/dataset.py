@@ -432,10 +432,8 @@ def split(
             (holdout if number in drawn else train).append(system)
             continue
         n_out = int(np.clip(round(fraction * n_frames), 1, n_frames - 1))
-        if system.steps is not None:
-            order = np.argsort(system.steps, kind="stable")
-        else:
-            order = rng.permutation(n_frames)
+        steps = system.steps
+        order = rng.permutation(n_frames) if steps is None else np.argsort(steps, kind="stable")
         train.append(system.take(np.sort(order[: n_frames - n_out])))
         holdout.append(system.take(np.sort(order[n_frames - n_out :])))
     if not holdout:
