@@ -23,6 +23,7 @@ import os
 import shutil
 import subprocess
 import sys
+import textwrap
 from collections import deque
 from collections.abc import Sequence
 from enum import Enum
@@ -111,7 +112,7 @@ def follow(command: Sequence[str], show: tuple[str, ...] = ("",)) -> None:
         for line in process.stdout:
             tail.append(line.rstrip())
             if line.strip().startswith(show):
-                print("  " + line.strip(), flush=True)
+                print("  " + textwrap.shorten(line, 116, placeholder=" ..."), flush=True)
     if process.returncode:
         raise CommandFailed(tail)
 
