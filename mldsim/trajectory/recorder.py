@@ -1,0 +1,153 @@
+"""A writer thread between a simulation and a file: lossless, bounded, and patient.
+
+The queue holds a bounded number of frames; when the disk is slower than the physics, `put` says so and the physics
+waits. Only the writer thread touches the file while it runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+from typing import Protocol
+
+from mldsim.errors import MldsimError, WorkFailed
+from mldsim.frames import Frame
+
+logger = logging.getLogger(__name__)
+
+_FLUSH_INTERVAL = 1.0
+
+
+class FrameSink(Protocol):
+    """Something that takes frames: `H5MDWriter`, `ExtxyzWriter`."""
+
+    def write(self, frame: Frame) -> None: ...
+
+    def flush(self) -> None:
+        """Bring what was written to where a crash cannot reach it."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Recorder:
+    """Writes frames to a sink from a thread of its own.
+
+    Parameters
+    ----------
+    sink : FrameSink
+        Belongs to the recorder from now on, which closes it.
+    capacity : int
+        Frames that may wait.
+    """
+
+    def __init__(self, sink: FrameSink, capacity: int = 64) -> None:
+        self._sink = sink
+        self._queue: queue.Queue[Frame | None] = queue.Queue(maxsize=max(1, capacity))
+        self._finishing = threading.Event()
+        self._error: MldsimError | None = None
+        self._written = 0
+        self._thread = threading.Thread(target=self._work, name="mldsim-recorder", daemon=True)
+        self._thread.start()
+
+    @property
+    def error(self) -> MldsimError | None:
+        """Why the recording ended early. The file is valid up to the sink's last flush."""
+        return self._error
+
+    @property
+    def written(self) -> int:
+        """Frames that the sink took."""
+        return self._written
+
+    @property
+    def queued(self) -> int:
+        """Frames that wait."""
+        return self._queue.qsize()
+
+    @property
+    def done(self) -> bool:
+        """The sink is closed and the thread has ended."""
+        return not self._thread.is_alive()
+
+    def put(self, frame: Frame, timeout: float | None = None) -> bool:
+        """Hand over a frame, waiting while the queue is full.
+
+        Parameters
+        ----------
+        frame : Frame
+        timeout : float, optional
+            Seconds to wait at most; without it, as long as it takes.
+
+        Returns
+        -------
+        bool
+            False when the queue was still full: the same frame is to be put again.
+
+        Raises
+        ------
+        MldsimError
+            What ended the recording, if something did.
+        ValueError
+            After `finish`.
+        """
+        if self._finishing.is_set():
+            raise ValueError("The recorder is closed.")
+        while self._error is None:
+            try:
+                # In slices, so that a writer that fails meanwhile is noticed.
+                self._queue.put(frame, timeout=0.1 if timeout is None else timeout)
+            except queue.Full:
+                if timeout is not None and self._error is None:
+                    return False
+            else:
+                return True
+        raise self._error
+
+    def finish(self) -> None:
+        """Say that no frame follows; returns at once, `done` turns true when all are written."""
+        self._finishing.set()
+        with contextlib.suppress(queue.Full):  # when the queue is full, the writer is awake
+            self._queue.put_nowait(None)
+
+    def close(self, timeout: float | None = None) -> None:
+        """Write what waits, close the sink, end the thread. Safe to call twice.
+
+        Raises
+        ------
+        MldsimError
+            What ended the recording early, or that the disk did not take the rest within `timeout` seconds.
+        """
+        self.finish()
+        self._thread.join(timeout)
+        if self._error is not None:
+            raise self._error
+        if not self.done:
+            raise WorkFailed(f"The disk did not take the last {self.queued} frames in time; they are still waiting.")
+
+    def _work(self) -> None:
+        try:
+            try:
+                self._drain()
+            finally:
+                self._sink.close()
+        except MldsimError as error:
+            self._error = error
+        except Exception as error:
+            logger.exception("The recording failed.")
+            self._error = WorkFailed(f"The recording stopped at an internal error ({type(error).__name__}: {error}).")
+
+    def _drain(self) -> None:
+        while True:
+            try:
+                frame = self._queue.get(timeout=_FLUSH_INTERVAL)
+            except queue.Empty:
+                self._sink.flush()  # the run is paused: what was recorded so far shall be safe
+                continue
+            if frame is not None:
+                self._sink.write(frame)
+                self._written += 1
+            if self._finishing.is_set() and self._queue.empty():
+                return
