@@ -25,7 +25,7 @@ HOLDOUT_FROM = 0.8
 """The last fifth of each run is held out, contiguous."""
 
 GAP = 50.0
-"""fs left out between the two parts: about five O-H vibrations, so that no held-out frame has a near twin in the fit."""
+"""fs left out between the two parts: about five O-H vibrations, so no held-out frame has a near twin in the fit."""
 
 RUNS: dict[str, tuple[str, int, int]] = {
     REFERENCE: ("300 K", 160, 60),

@@ -34,7 +34,7 @@ def orthorhombic(cell: NDArray[Any], where: str) -> NDArray[np.float64]:
         When a cell is tilted, rotated or missing.
     """
     cell = np.asarray(cell, dtype=np.float64)
-    edges = np.einsum("...ii->...i", cell).copy()
+    edges: NDArray[np.float64] = np.einsum("...ii->...i", cell).copy()
     tilt = np.abs(cell - edges[..., None] * np.eye(3)).max(initial=0.0)
     if tilt > TILT_TOLERANCE:
         raise InputError(
