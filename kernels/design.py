@@ -60,8 +60,10 @@ def _pair(local, shift, i, entry, species, cutoff, start, per_row, table, rank, 
 
 
 @njit(nogil=True, cache=True, parallel=True, error_model="numpy")
-def fields(local, species, shift, count, entries, cutoff, start, per_row, table, rank, shortest, result):  # type: ignore[no-untyped-def]
-    """Fields of all agents, ``result[i, b * n_radial + k, lm]``, and ``shortest[i, b]``, the distance to the nearest b."""
+def fields(  # type: ignore[no-untyped-def]
+    local, species, shift, count, entries, cutoff, start, per_row, table, rank, shortest, result
+):  # fmt: skip
+    """Fields ``result[i, lm, b * n_radial + k]`` and ``shortest[i, b]``, the distance to the nearest agent of b."""
     n_radial = table.shape[4]
     n_lm = (rank + 1) * (rank + 1)
     for i in prange(local.shape[0]):
@@ -77,9 +79,21 @@ def fields(local, species, shift, count, entries, cutoff, start, per_row, table,
                 continue
             b = species[j]
             shortest[i, b] = min(shortest[i, b], r)
-            for k in range(n_radial):
-                for m in range(n_lm):
-                    result[i, b * n_radial + k, m] += phi[k] * value[m]
+            for m in range(n_lm):
+                for k in range(n_radial):
+                    result[i, m, b * n_radial + k] += value[m] * phi[k]
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+def _add_products(change, first, field, rank, products):  # type: ignore[no-untyped-def]
+    """``products[d, l, first + p, n] -= sum_m change[d, lm, p] * field[lm, n]``: products of a change and a field."""
+    for d in range(3):
+        for lower in range(rank + 1):
+            for m in range(lower * lower, (lower + 1) * (lower + 1)):
+                for p in range(change.shape[2]):
+                    c = change[d, m, p]
+                    for n in range(field.shape[1]):
+                        products[d, lower, first + p, n] -= c * field[m, n]
 
 
 @njit(nogil=True, cache=True, parallel=True, error_model="numpy")
@@ -93,16 +107,19 @@ def rows(  # type: ignore[no-untyped-def]
     order 2; `reciprocal` is True when agents descend the sum of all losses.
     """
     n_radial = table.shape[4]
-    n_fields = fields.shape[1]
+    n_species = table.shape[0]
+    n_fields = n_species * n_radial
     n_lm = (rank + 1) * (rank + 1)
     for i in prange(local.shape[0]):
         a = species[i]
         phi, dphi = np.empty(n_radial), np.empty(n_radial)
         value, slope = np.empty(n_lm), np.empty((3, n_lm))
-        change = np.zeros((3, n_lm, n_fields))  # dA_i / dq_i
-        pair = np.empty((3, n_lm, n_radial))
-        design[3 * i : 3 * i + 3] = 0.0
-        wall[3 * i : 3 * i + 3] = 0.0
+        own = np.zeros((3, n_lm, n_fields))  # dA_i / dq_i
+        pair = np.empty((3, n_lm, n_radial))  # its part from one neighbour
+        linear = np.zeros((n_species, 3, n_fields))
+        products = np.zeros((n_species, 3, rank + 1, n_fields, n_fields))
+        for d in range(3):
+            wall[3 * i + d] = 0.0
         for q in range(count[i]):
             r, inverse, ux, uy, uz, j = _pair(
                 local, shift, i, entries[i, q], species, cutoff, start, per_row, table, rank, phi, dphi, value, slope
@@ -111,40 +128,36 @@ def rows(  # type: ignore[no-untyped-def]
                 continue
             b = species[j]
             unit = (ux, uy, uz)
-            overlap = wall_radius[a, b] - r
+            overlap = max(wall_radius[a, b] - r, 0.0)
             for d in range(3):
-                if overlap > 0.0:
-                    wall[3 * i + d] += 2.0 * wall_stiffness * overlap * unit[d]
+                wall[3 * i + d] += 2.0 * wall_stiffness * overlap * unit[d]
                 for m in range(n_lm):
                     for k in range(n_radial):
                         pair[d, m, k] = dphi[k] * value[m] * unit[d] + phi[k] * inverse * slope[d, m]
-                        change[d, m, b * n_radial + k] += pair[d, m, k]
+                        own[d, m, b * n_radial + k] += pair[d, m, k]
             if reciprocal:
                 # The losses of the neighbours change too: seen from j the field of rank l has the sign (-1)^l.
-                column = b * n_columns
                 for d in range(3):
-                    row = design[3 * i + d]
                     for k in range(n_radial):
-                        row[column + a * n_radial + k] -= pair[d, 0, k]
-                    if quadratic:
-                        for k in range(n_radial):
-                            p = a * n_radial + k
-                            for n in range(n_fields):
-                                for lower in range(rank + 1):
-                                    total = 0.0
-                                    for m in range(lower * lower, (lower + 1) * (lower + 1)):
-                                        total += pair[d, m, k] * fields[j, n, m]
-                                    row[column + index[lower, p, n]] -= total if lower % 2 == 0 else -total
-        column = a * n_columns
+                        linear[b, d, a * n_radial + k] -= pair[d, 0, k]
+                    for lower in range(1, rank + 1, 2):
+                        for m in range(lower * lower, (lower + 1) * (lower + 1)):
+                            for k in range(n_radial):
+                                pair[d, m, k] = -pair[d, m, k]
+                if quadratic:
+                    _add_products(pair, a * n_radial, fields[j], rank, products[b])
         for d in range(3):
-            row = design[3 * i + d]
             for p in range(n_fields):
-                row[column + p] -= change[d, 0, p]
-            if quadratic:
-                for p in range(n_fields):
-                    for n in range(n_fields):
-                        for lower in range(rank + 1):
-                            total = 0.0
-                            for m in range(lower * lower, (lower + 1) * (lower + 1)):
-                                total += change[d, m, p] * fields[i, n, m]
-                            row[column + index[lower, p, n]] -= total
+                linear[a, d, p] -= own[d, 0, p]
+        if quadratic:
+            _add_products(own, 0, fields[i], rank, products[a])
+        for b in range(n_species):
+            for d in range(3):
+                row = design[3 * i + d, b * n_columns : (b + 1) * n_columns]
+                row[:n_fields] = linear[b, d]
+                if quadratic:
+                    for lower in range(rank + 1):
+                        for p in range(n_fields):
+                            row[index[lower, p, p]] = products[b, d, lower, p, p]
+                            for n in range(p + 1, n_fields):
+                                row[index[lower, p, n]] = products[b, d, lower, p, n] + products[b, d, lower, n, p]

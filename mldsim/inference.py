@@ -118,7 +118,9 @@ class NormalEquations:
 
     Attributes
     ----------
-    matrix : (n, n) float64, vector : (n,) float64
+    matrix : (n, n) float64
+        Only the upper triangle is kept.
+    vector : (n,) float64
     """
 
     def __init__(self, size: int) -> None:
@@ -127,7 +129,10 @@ class NormalEquations:
 
     def add(self, rows: NDArray[np.float64], targets: NDArray[np.float64], weight: float = 1.0) -> None:
         """Add weighted rows (n_rows, size) and targets (n_rows,)."""
-        self.matrix += (weight * weight) * (rows.T @ rows)
+        from scipy.linalg.blas import dsyrk
+
+        # In place, one triangle: BLAS sees the transpose of our row-major arrays.
+        dsyrk(weight * weight, rows.T, beta=1.0, c=self.matrix.T, overwrite_c=True, lower=True)
         self.vector += (weight * weight) * (rows.T @ targets)
 
     def solve(self, ridge: float) -> NDArray[np.float64]:
@@ -149,7 +154,7 @@ class NormalEquations:
         scaled = self.matrix[np.ix_(used, used)] * inverse[:, None] * inverse
         scaled[np.diag_indices_from(scaled)] += ridge
         try:
-            factor = cho_factor(scaled, overwrite_a=True, check_finite=False)
+            factor = cho_factor(scaled, overwrite_a=True, check_finite=False)  # reads the upper triangle
         except LinAlgError:
             raise WorkFailed(
                 "The frames do not determine all coefficients; give more frames, fewer functions or a larger --ridge."
@@ -176,9 +181,9 @@ class DesignMatrix:
     def fields(
         self, positions: NDArray[np.float64], species: NDArray[np.int32], box: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Fields (n_agents, n_fields, n_lm) and the distance to the nearest agent of each species."""
+        """Fields (n_agents, n_lm, n_fields) and the distance to the nearest agent of each species."""
         self._pairs = self._find_pairs(positions, species, box)
-        fields = np.empty((len(species), self.n_fields, (self.settings.max_rank + 1) ** 2))
+        fields = np.empty((len(species), (self.settings.max_rank + 1) ** 2, self.n_fields))
         shortest = np.empty((len(species), len(self.symbols)))
         design.fields(*self._pairs, self._table, self.settings.max_rank, shortest, fields)
         return fields, shortest
@@ -267,8 +272,8 @@ def fit(
                     molecules.torque(rows, arms), molecules.torque(targets[:, None], arms)[:, 0], settings.torque_weight
                 )
             for a in range(len(symbols)):
-                lowest[a] = np.minimum(lowest[a], fields[species == a, :, 0].min(axis=0, initial=np.inf))
-                highest[a] = np.maximum(highest[a], fields[species == a, :, 0].max(axis=0, initial=-np.inf))
+                lowest[a] = np.minimum(lowest[a], fields[species == a, 0].min(axis=0, initial=np.inf))
+                highest[a] = np.maximum(highest[a], fields[species == a, 0].max(axis=0, initial=-np.inf))
                 nearest[a] = np.minimum(nearest[a], shortest[species == a].min(axis=0, initial=np.inf))
             done += 1
             if progress:
