@@ -7,17 +7,30 @@ never touched by any other thread.
 
 from __future__ import annotations
 
+import contextlib
 import enum
+import logging
+import queue
+import threading
+import time as clock
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mldsim.frames import Frame, Topology
+from mldsim.errors import Cancelled, InputError, MldsimError
+from mldsim.frames import Frame, Mailbox, ThermoTable, Topology
 from mldsim.parameters import Parameters, Setup
+from mldsim.trajectory.extxyz import ExtxyzWriter
+from mldsim.trajectory.h5md import H5MDWriter
+from mldsim.trajectory.history import History, frame_bytes
+from mldsim.trajectory.recorder import FrameSink, Recorder
+
+logger = logging.getLogger(__name__)
 
 
 class Engine(Protocol):
@@ -125,7 +138,7 @@ class Reset:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """Build a new simulation; a setup that cannot be built leaves the old one as it is, paused."""
+    """Build a new simulation; a setup that cannot be built leaves the old one running."""
 
     setup: Setup
 
@@ -201,7 +214,11 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """There is a new system or a new model: what does not change from frame to frame."""
+    """There is a new system or a new model: what does not change from frame to frame.
+
+    It is told before the system's first frame is shown. A view that takes the frame first and the events second
+    therefore never meets a frame whose system it does not know.
+    """
 
     topology: Topology
     setup: Setup
@@ -272,3 +289,591 @@ class Status:
     recording: RecordingStatus | None = None
     waiting_for_disk: bool = False
     memory_frames: int = 0
+
+
+_ANSWER_WITHIN = 0.03
+"""Seconds: the longest the engine is let go before the next look at the commands (one step may take longer)."""
+_FRAME_INTERVAL = 0.01
+"""Seconds between two frames that nobody but a view asks for."""
+_STATUS_INTERVAL = 0.02
+_RATE_WINDOW = 3.0
+_QUEUE_BYTES = 64_000_000
+_NS_PER_DAY = 86_400e-6
+"""One fs of simulated time per second, in ns per day."""
+_EXTXYZ = (".xyz", ".extxyz")
+
+
+@dataclass(slots=True)
+class _Recording:
+    """A recording under way. `due` is the next step to be written; `pending` waits for a place in the queue."""
+
+    recorder: Recorder
+    path: Path
+    every: int
+    due: int
+    pending: Frame | None
+    stopping: bool = False
+
+
+class _Rate:
+    """Steps per second over the last seconds."""
+
+    def __init__(self) -> None:
+        self._steps = 0
+        self._samples: deque[tuple[float, int]] = deque()
+
+    def start(self) -> None:
+        self._steps = 0
+        self._samples.clear()
+
+    def count(self, steps: int, began: float, now: float) -> None:
+        if not self._samples:
+            self._samples.append((began, 0))
+        self._steps += steps
+        if now - self._samples[-1][0] >= _RATE_WINDOW / 60:
+            self._samples.append((now, self._steps))
+        while len(self._samples) > 2 and now - self._samples[0][0] > _RATE_WINDOW:
+            self._samples.popleft()
+
+    def per_second(self, now: float) -> float:
+        if not self._samples:
+            return 0.0
+        since, steps = self._samples[0]
+        return (self._steps - steps) / max(now - since, 1e-9)
+
+
+class Runner:
+    """Runs an engine in a thread of its own.
+
+    Parameters
+    ----------
+    factory : callable
+        Builds the engine, in the worker, at the start and at each `Restart`.
+    setup, parameters
+        What is built first.
+    paused : bool
+        Wait for `Run` or `Step`.
+
+    Attributes
+    ----------
+    mailbox : Mailbox
+        The newest frame.
+    thermo : ThermoTable
+        One row per frame since the last reset.
+    """
+
+    def __init__(self, factory: EngineFactory, setup: Setup, parameters: Parameters, *, paused: bool = False) -> None:
+        self.mailbox = Mailbox()
+        self.thermo = ThermoTable()
+        self._factory = factory
+        self._first_setup = setup
+        self._parameters = parameters
+        self._commands: queue.SimpleQueue[Command | None] = queue.SimpleQueue()
+        self._events: deque[Event] = deque(maxlen=1000)
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="mldsim-runner", daemon=True)
+
+        # What follows belongs to the worker.
+        self._engine: Engine | None = None
+        self._state = RunState.STARTING
+        self._resume = RunState.PAUSED if paused else RunState.RUNNING
+        self._message = "Starting"
+        self._step = 0
+        self._time = 0.0
+        self._steps_left: int | None = None
+        self._since_frame = 0
+        self._seconds_per_step: float | None = None
+        self._last_frame_at = 0.0
+        self._last_status_at = 0.0
+        self._shown_step: int | None = None
+        self._rate = _Rate()
+        self._history = History()
+        self._recording: _Recording | None = None
+        self._waiting = False
+        self._export: threading.Thread | None = None
+        self._status = Status(RunState.STARTING, self._message)
+
+    # --- for any thread ---------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin; returns at once."""
+        self._thread.start()
+
+    def close(self, timeout: float | None = None) -> bool:
+        """End the worker; a recording is written to its end and closed, an export finished.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait at most; without it, as long as it takes.
+
+        Returns
+        -------
+        bool
+            True when all is done, False when the worker is still at it.
+        """
+        self._closing.set()
+        self._commands.put(None)
+        if self._thread.ident is None:
+            return True
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def send(self, command: Command) -> None:
+        """Ask for something; returns at once. Commands are obeyed in their order."""
+        self._commands.put(command)
+
+    def events(self) -> list[Event]:
+        """What happened since the last call."""
+        events = []
+        while self._events:
+            events.append(self._events.popleft())
+        return events
+
+    def status(self) -> Status:
+        """Where the run stands; at most some hundredths of a second old."""
+        return self._status
+
+    # --- the worker's loop ------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        try:
+            self._build(self._first_setup)
+            while not self._closing.is_set():
+                self._obey_waiting()
+                self._tend_recording()
+                if self._closing.is_set():
+                    break
+                if self._recording is not None and self._recording.pending is not None:
+                    self._wait_for_disk(self._recording)
+                elif self._state is RunState.RUNNING:
+                    self._advance()
+                elif self._state is RunState.QUENCHING:
+                    self._quench()
+                else:
+                    self._idle()
+                self._publish_status()
+        except Exception as error:  # noqa: BLE001 - the last line of defence: the window lives on and says so
+            self._tell_unexpected("The simulation ended", error)
+        finally:
+            self._wind_up()
+
+    def _obey_waiting(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while not self._closing.is_set():
+                self._obey(self._commands.get_nowait())
+
+    def _idle(self) -> None:
+        """Wait for a command; while a recording is open, look after it ten times per second."""
+        self._publish_status(now=True)
+        with contextlib.suppress(queue.Empty):
+            self._obey(self._commands.get(timeout=None if self._recording is None else 0.1))
+
+    def _advance(self) -> None:
+        engine = self._running_engine()
+        steps = self._chunk(engine)
+        began = clock.monotonic()
+        try:
+            engine.advance(steps)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the last good state is kept and the window lives
+            self._halt("The run", error)
+            return
+        now = clock.monotonic()
+        self._learn_speed((now - began) / steps)
+        self._rate.count(steps, began, now)
+        self._step += steps
+        self._time += steps * engine.parameters.timestep
+        self._since_frame += steps
+        if self._steps_left is not None:
+            self._steps_left -= steps
+            if self._steps_left == 0:
+                self._set_state(RunState.PAUSED)
+        self._distribute(engine, now)
+
+    def _chunk(self, engine: Engine) -> int:
+        """Steps until something is due: a frame, a record, the end of single steps, a look at the commands."""
+        steps = max(1, engine.parameters.steps_per_frame - self._since_frame)
+        if self._steps_left is not None:
+            steps = min(steps, self._steps_left)
+        recording = self._recording
+        if recording is not None and not recording.stopping:
+            while recording.due <= self._step:
+                recording.due += recording.every
+            steps = min(steps, recording.due - self._step)
+        return min(steps, self._affordable())
+
+    def _affordable(self) -> int:
+        seconds = self._seconds_per_step
+        return 1 if seconds is None else max(1, int(_ANSWER_WITHIN / max(seconds, 1e-9)))
+
+    def _learn_speed(self, seconds_per_step: float) -> None:
+        # The mean follows slowly, so that one step that was held up does not chop the next hundred; the first
+        # measurement may hold a compilation and is forgotten within a few looks.
+        old = self._seconds_per_step
+        self._seconds_per_step = seconds_per_step if old is None else 0.7 * old + 0.3 * seconds_per_step
+
+    def _distribute(self, engine: Engine, now: float) -> None:
+        """Give the present state to whom it is due: record, history, thermo table, view."""
+        recording = self._recording
+        record = recording is not None and not recording.stopping and self._step == recording.due
+        remember = False
+        if self._since_frame >= engine.parameters.steps_per_frame:
+            self._since_frame = 0
+            remember = self._history.tick()
+            show = now - self._last_frame_at >= _FRAME_INTERVAL
+        else:
+            show = False
+        show = show or self._state is RunState.PAUSED
+        if not (record or remember or show):
+            return
+        frame = self._snapshot(engine)
+        if record and recording is not None:
+            recording.due += recording.every
+            self._record(recording, frame)
+        if remember:
+            self._history.append(frame)
+        if remember or show:
+            self.thermo.append(frame.thermo)
+        if show:
+            self._show(frame)
+
+    def _snapshot(self, engine: Engine) -> Frame:
+        frame = engine.frame()
+        self._step, self._time = frame.step, frame.time
+        return frame
+
+    def _show(self, frame: Frame) -> None:
+        self.mailbox.put(frame)
+        self._last_frame_at = clock.monotonic()
+        self._shown_step = frame.step
+
+    def _quench(self) -> None:
+        engine = self._running_engine()
+        steps = self._affordable()
+        began = clock.monotonic()
+        try:
+            converged = engine.quench(steps)
+        except Exception as error:  # noqa: BLE001 - as in _advance
+            self._halt("The quench", error)
+            return
+        now = clock.monotonic()
+        self._learn_speed((now - began) / steps)
+        if converged:
+            self._set_state(RunState.PAUSED, "The loss is at a minimum.")
+            self._tell(Level.INFO, "The quench has reached a minimum of the loss; the run is paused there.")
+        if converged or now - self._last_frame_at >= _FRAME_INTERVAL:
+            self._show(self._snapshot(engine))
+
+    def _halt(self, what: str, error: Exception) -> None:
+        """Pause because the engine could not go on; the view gets the last good state."""
+        if isinstance(error, MldsimError):
+            reason = str(error)
+            self._tell(Level.ERROR, reason)
+        else:
+            reason = self._tell_unexpected(f"{what} stopped", error)
+        self._set_state(RunState.PAUSED, reason)
+        self._events.append(Stopped(reason))
+        self._show_present()
+
+    def _show_present(self) -> None:
+        """Put the state as it is before the view, whatever the rhythm says."""
+        if self._engine is None:
+            return
+        try:
+            self._show(self._snapshot(self._engine))
+        except Exception as error:  # noqa: BLE001 - an engine that failed may fail here as well
+            self._tell_unexpected("The state cannot be shown", error)
+
+    def _set_state(self, state: RunState, message: str = "") -> None:
+        if state is not RunState.RUNNING:
+            self._rate.start()
+            self._steps_left = None
+        self._state = state
+        self._message = message
+        self._last_status_at = 0.0
+
+    def _publish_status(self, *, now: bool = False) -> None:
+        moment = clock.monotonic()
+        if not now and moment - self._last_status_at < _STATUS_INTERVAL:
+            return
+        self._last_status_at = moment
+        engine, recording = self._engine, self._recording
+        rate = self._rate.per_second(moment)
+        self._status = Status(
+            run_state=self._state,
+            message=self._message,
+            device=engine.device if engine else "",
+            device_reason=engine.device_reason if engine else "",
+            model_name=engine.model_name if engine else "",
+            n_agents=engine.topology.n_agents if engine else 0,
+            step=self._step,
+            time=self._time,
+            steps_per_s=rate,
+            ns_per_day=rate * self._parameters.timestep * _NS_PER_DAY,
+            recording=None
+            if recording is None
+            else RecordingStatus(
+                recording.path, recording.every, recording.recorder.written, recording.recorder.queued
+            ),
+            waiting_for_disk=self._waiting,
+            memory_frames=len(self._history),
+        )
+
+    def _tell(self, level: Level, text: str) -> None:
+        self._events.append(Notice(level, text))
+
+    def _tell_unexpected(self, what: str, error: Exception) -> str:
+        """Log the traceback, tell one sentence."""
+        logger.error(what, exc_info=error)
+        text = f"{what} because of an internal error ({type(error).__name__}: {error}); the log has the details."
+        self._tell(Level.ERROR, text)
+        return text
+
+    # --- commands ---------------------------------------------------------------------------------------------------
+
+    def _obey(self, command: Command | None) -> None:
+        if command is None:  # close() wakes the worker
+            return
+        try:
+            self._do(command)
+        except MldsimError as error:
+            self._tell(Level.ERROR, str(error))
+        except Exception as error:  # noqa: BLE001 - the policy of _advance
+            self._halt(f"{type(command).__name__} failed and the run", error)
+
+    def _do(self, command: Command) -> None:
+        match command:
+            case Restart(setup):
+                self._stop_recording("the simulation starts anew")
+                self._build(setup)
+                return
+            case SetParameters(parameters) if self._engine is None:
+                self._parameters = parameters
+                self._events.append(Applied(parameters))
+                return
+            case StopRecording():
+                if self._recording is not None:
+                    self._recording.stopping = True
+                return
+        engine = self._running_engine()
+        match command:
+            case Run():
+                self._steps_left = None
+                self._set_state(RunState.RUNNING)
+            case Pause():
+                self._set_state(RunState.PAUSED)
+                if self._shown_step != self._step:
+                    self._show_present()
+            case Step(n):
+                if n < 1:
+                    raise InputError(f"The number of steps must be at least 1; {n} was given.")
+                self._set_state(RunState.RUNNING)
+                self._steps_left = n
+            case Reset():
+                self._stop_recording("the simulation went back to its start")
+                engine.reset()
+                self._begin(engine)
+                self._message = ""
+            case SetParameters(parameters):
+                try:
+                    self._parameters = engine.set_parameters(parameters)
+                finally:
+                    self._events.append(Applied(engine.parameters))
+            case Quench():
+                self._set_state(RunState.QUENCHING, "Descending the loss")
+            case NewVelocities():
+                engine.new_velocities()
+                self._show_present()
+            case LoadModel(name_or_path):
+                self._load(engine, name_or_path)
+            case StartRecording(path, every, force):
+                self._start_recording(engine, path, every, force)
+            case ExportHistory(path, force):
+                self._start_export(engine, path, force)
+
+    def _running_engine(self) -> Engine:
+        if self._engine is None:
+            raise InputError("There is no simulation; choose a setup that can be built.")
+        return self._engine
+
+    def _build(self, setup: Setup) -> None:
+        """Build an engine; when that fails, an older one stays."""
+        resume = self._resume if self._engine is None else self._state
+        if resume is RunState.QUENCHING:
+            resume = RunState.RUNNING
+        self._set_state(RunState.STARTING, "Starting")
+        self._publish_status(now=True)
+        try:
+            engine = self._factory(setup, self._parameters, self._report)
+        except Exception as error:  # noqa: BLE001 - the policy of _advance
+            if self._closing.is_set():
+                return
+            if isinstance(error, MldsimError):
+                reason = str(error)
+                self._tell(Level.ERROR, reason)
+            else:
+                reason = self._tell_unexpected("The simulation could not be built", error)
+            self._set_state(RunState.FAILED if self._engine is None else resume, reason if self._engine is None else "")
+            return
+        self._engine = engine
+        self._parameters = engine.parameters
+        self._seconds_per_step = None
+        self._set_state(resume)
+        self.mailbox.take()
+        self._tell_loaded(engine)
+        self._events.append(Applied(engine.parameters))
+        self._begin(engine)
+
+    def _report(self, text: str) -> None:
+        """Take a progress text from the factory; ends its work when the runner is closing."""
+        if self._closing.is_set():
+            raise Cancelled("The start was cancelled.")
+        self._message = text
+        self._publish_status(now=True)
+
+    def _begin(self, engine: Engine) -> None:
+        """A run starts from its first frame."""
+        self.thermo.clear()
+        self._history.clear()
+        self._since_frame = 0
+        self._rate.start()
+        frame = self._snapshot(engine)
+        if self._history.tick():
+            self._history.append(frame)
+        self.thermo.append(frame.thermo)
+        self._show(frame)
+
+    def _tell_loaded(self, engine: Engine) -> None:
+        self._events.append(Loaded(engine.topology, engine.setup, engine.model_name, engine.frame().box))
+
+    def _load(self, engine: Engine, name_or_path: str | Path) -> None:
+        message, self._message = self._message, f"Loading {name_or_path}"
+        self._publish_status(now=True)
+        try:
+            engine.set_model(name_or_path)
+        finally:
+            self._message = message
+        # One file, one model: what it says about itself stays true.
+        self._stop_recording("another model was loaded")
+        self._seconds_per_step = None
+        self._tell_loaded(engine)
+        self._show_present()
+
+    # --- files ------------------------------------------------------------------------------------------------------
+
+    def _start_recording(self, engine: Engine, path: Path, every: int, force: bool) -> None:
+        if self._recording is not None:
+            still = "is still being written" if self._recording.stopping else "is being recorded; stop that first"
+            raise InputError(f"{self._recording.path} {still}.")
+        if every < 1:
+            raise InputError(f"A frame can be recorded every 1, 2, 3 ... steps; {every} was given.")
+        frame = self._snapshot(engine)
+        sink = _sink(path, engine, frame.box, force)
+        recorder = Recorder(sink, capacity=max(2, min(256, _QUEUE_BYTES // frame_bytes(frame))))
+        self._recording = _Recording(recorder, path, every, due=frame.step + every, pending=None)
+        self._record(self._recording, frame)
+
+    def _record(self, recording: _Recording, frame: Frame) -> None:
+        recording.pending = frame
+        self._hand_over(recording, timeout=0.0)
+
+    def _wait_for_disk(self, recording: _Recording) -> None:
+        if not self._waiting:
+            self._waiting = True
+            self._publish_status(now=True)
+        self._hand_over(recording, timeout=_ANSWER_WITHIN)
+        self._waiting = recording.pending is not None
+
+    def _hand_over(self, recording: _Recording, timeout: float) -> None:
+        try:
+            if recording.pending is not None and recording.recorder.put(recording.pending, timeout):
+                recording.pending = None
+        except MldsimError:
+            recording.pending = None  # _tend_recording tells why
+
+    def _stop_recording(self, reason: str) -> None:
+        if self._recording is not None and not self._recording.stopping:
+            self._recording.stopping = True
+            self._tell(Level.WARNING, f"The recording to {self._recording.path} ends here, because {reason}.")
+
+    def _tend_recording(self) -> None:
+        """Close a recording that was stopped, give up one that failed; never waits."""
+        recording = self._recording
+        if recording is None:
+            return
+        if recording.stopping and recording.pending is None:
+            recording.recorder.finish()
+        if recording.recorder.done:
+            self._conclude(recording)
+
+    def _conclude(self, recording: _Recording) -> None:
+        error = recording.recorder.error
+        if error is not None:
+            self._tell(Level.ERROR, f"The recording stopped: {error}")
+        else:
+            self._tell(Level.INFO, f"Recorded {recording.recorder.written} frames to {recording.path}.")
+        self._recording = None
+        self._waiting = False
+        self._last_status_at = 0.0
+
+    def _start_export(self, engine: Engine, path: Path, force: bool) -> None:
+        if self._export is not None and self._export.is_alive():
+            raise InputError("The last export is still being written.")
+        frames = self._history.frames()
+        if not frames:
+            raise InputError("There is no frame in memory to export.")
+        # The file is created here, where a wrong name is answered at once; writing it must not hold up the physics.
+        sink = _sink(path, engine, frames[0].box, force)
+        self._export = threading.Thread(
+            target=self._write_export, args=(sink, frames, path), name="mldsim-export", daemon=True
+        )
+        self._export.start()
+
+    def _write_export(self, sink: FrameSink, frames: list[Frame], path: Path) -> None:
+        try:
+            try:
+                for frame in frames:
+                    sink.write(frame)
+            finally:
+                sink.close()
+        except MldsimError as error:
+            self._tell(Level.ERROR, str(error))
+        except Exception as error:  # noqa: BLE001 - a thread's exception would be lost
+            self._tell_unexpected("The export stopped", error)
+        else:
+            self._tell(Level.INFO, f"Exported {len(frames)} frames to {path}.")
+
+    def _wind_up(self) -> None:
+        """Bring files to their end."""
+        recording = self._recording
+        if recording is not None:
+            with contextlib.suppress(MldsimError):
+                if recording.pending is not None:
+                    recording.recorder.put(recording.pending)
+            with contextlib.suppress(MldsimError):
+                recording.recorder.close()
+            self._conclude(recording)
+        if self._export is not None:
+            self._export.join()
+        self._set_state(RunState.CLOSED)
+        self._publish_status(now=True)
+
+
+def _sink(path: Path, engine: Engine, box: NDArray[np.float64], force: bool) -> FrameSink:
+    if path.suffix.lower() in _EXTXYZ:
+        return ExtxyzWriter(path, engine.topology, force=force)
+    metadata = {
+        "model": engine.model_name,
+        "setup": _plain(engine.setup),
+        "parameters": _plain(engine.parameters),
+        "device": engine.device,
+    }
+    return H5MDWriter(path, engine.topology, box, metadata=metadata, force=force)
+
+
+def _plain(values: Setup | Parameters) -> dict[str, object]:
+    """Fields as JSON can say them."""
+    return {
+        name: value.value if isinstance(value, enum.Enum) else str(value) if isinstance(value, Path) else value
+        for name, value in asdict(values).items()
+    }

@@ -1,0 +1,58 @@
+"""The recent and not so recent past of a run, in bounded memory."""
+
+from __future__ import annotations
+
+from mldsim.frames import Frame
+
+
+class History:
+    """Frames at even intervals, as many as memory allows.
+
+    When it is full, every second frame is dropped and from then on only every second one is taken: a long run keeps
+    its whole length at a coarser grain.
+
+    Parameters
+    ----------
+    max_frames : int
+    max_bytes : int
+        At least two frames are kept, whatever their size.
+    """
+
+    def __init__(self, max_frames: int = 5000, max_bytes: int = 256_000_000) -> None:
+        self._max_frames = max_frames
+        self._max_bytes = max_bytes
+        self._frames: list[Frame] = []
+        self._stride = 1
+        self._intervals = 0
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def tick(self) -> bool:
+        """One more interval has passed; True when its frame is to be appended."""
+        self._intervals += 1
+        return (self._intervals - 1) % self._stride == 0
+
+    def append(self, frame: Frame) -> None:
+        """Take a frame. Later ones than it are forgotten: the run was taken back to before them."""
+        while self._frames and self._frames[-1].step >= frame.step:
+            self._frames.pop()
+        self._frames.append(frame)
+        if len(self._frames) >= max(3, min(self._max_frames, self._max_bytes // frame_bytes(frame))):
+            self._frames = self._frames[::2]
+            self._stride *= 2
+
+    def frames(self) -> list[Frame]:
+        """The frames, oldest first, in a list of the caller's own."""
+        return list(self._frames)
+
+    def clear(self) -> None:
+        self._frames = []
+        self._stride = 1
+        self._intervals = 0
+
+
+def frame_bytes(frame: Frame) -> int:
+    """Memory that a frame's arrays take."""
+    arrays = (frame.box, frame.positions, frame.velocities, frame.forces, frame.losses)
+    return sum(array.nbytes for array in arrays)
