@@ -24,9 +24,7 @@ import numpy as np
 from numba import njit, prange
 
 from mldsim.kernels import pair
-
-# `reassoc`, `nsz`, `contract` and `arcp` let sums run in vector registers and keep NaN checks honest.
-FAST = {"reassoc", "nsz", "contract", "arcp"}
+from mldsim.kernels.pair import FAST
 
 
 _inlined = njit(nogil=True, fastmath=FAST, error_model="numpy")

@@ -1,3 +1,297 @@
-"""placeholder for the CUDA developer"""
-def available():
-    return False, "CUDA", "not written yet."
+"""Losses and forces on an NVIDIA GPU: Numba-CUDA, one block of threads per agent.
+
+The same two passes, signatures and layouts as `kernels.cpu`, and the same arithmetic of a pair (`kernels.pair`).
+
+    gradients   the threads of a block take one neighbour each and leave phi_k and Y^l in shared memory; then each
+                sums its own components A^l_{bk} over them, and each multiplies its own rows of W
+    forces      each thread takes whole neighbours, from G to the force; the block adds up
+
+All sums have a fixed order and nothing is added atomically, so that equal input gives equal bits.
+The numbers of species, radial functions and ranks, and the arithmetic type, are constants of the compiled code.
+
+Arrays on the device are Numba's own: they also exist in Numba's simulator (NUMBA_ENABLE_CUDASIM=1), where these
+kernels are tested on machines without a GPU. CuPy arrays can be passed as well; nothing here needs CuPy.
+
+Importing this module imports Numba's CUDA target; ask `kernels.backend` first whether there is a device.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba import config, cuda, types
+
+from mldsim.kernels import pair
+from mldsim.kernels.pair import FAST
+
+# Eight molecules do not fill a GPU. That is no fault of the program to warn about.
+config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
+
+THREADS = 64
+"""Threads per block, a power of two: about as many as an agent of water has neighbours within 5 angstrom."""
+
+SHARED_BYTES = 48 * 1024
+"""Shared memory that a block may use on every GPU."""
+
+_on_device = cuda.jit(device=True, fastmath=FAST)
+separation = _on_device(pair.separation)
+hermite = _on_device(pair.hermite)
+hermite_slopes = _on_device(pair.hermite_slopes)
+harmonics = _on_device(pair.harmonics)
+harmonic_slopes = _on_device(pair.harmonic_slopes)
+
+
+@_on_device
+def block_sum(partial, thread):  # type: ignore[no-untyped-def]
+    """Sum of ``partial[d, :]`` over the threads of the block, left in ``partial[d, 0]`` for thread 0."""
+    half = THREADS // 2
+    while half > 0:
+        cuda.syncthreads()
+        if thread < half:
+            for d in range(partial.shape[0]):
+                partial[d, thread] += partial[d, thread + half]
+        half //= 2
+
+
+@_on_device
+def block_min(partial, thread):  # type: ignore[no-untyped-def]
+    """Minimum of ``partial`` over the threads of the block, left in ``partial[0]`` for thread 0."""
+    half = THREADS // 2
+    while half > 0:
+        cuda.syncthreads()
+        if thread < half:
+            partial[thread] = min(partial[thread], partial[thread + half])
+        half //= 2
+
+
+@cache
+def kernels(n_species: int, n_radial: int, max_rank: int, real: Any) -> tuple[Any, Any]:
+    """The two CUDA kernels; `real` is ``np.float32`` or ``np.float64``.
+
+    Raises
+    ------
+    ValueError
+        If the fields of one agent do not fit into the memory of a block.
+    """
+    n_lm = (max_rank + 1) ** 2
+    n_fields = n_species * n_lm * n_radial
+    needed = (THREADS * (n_radial + n_lm + 2) + n_fields) * np.dtype(real).itemsize + 4 * THREADS
+    if needed > SHARED_BYTES:
+        raise ValueError(
+            f"A model of {n_species} species, {n_radial} radial functions and ranks up to {max_rank} needs {needed} "
+            f"bytes of a GPU's shared memory and {SHARED_BYTES} are there; use the CPU."
+        )
+
+    @cuda.jit(fastmath=FAST)
+    def gradients(  # type: ignore[no-untyped-def]
+        local, species, shift, count, entries, cutoff, start, per_row, table, linear, quadratic, wall_radius,
+        wall_energy, losses, gradient, closest,
+    ):  # fmt: skip
+        i = cuda.blockIdx.x
+        thread = cuda.threadIdx.x
+        phi = cuda.shared.array((THREADS, n_radial), real)
+        value = cuda.shared.array((THREADS, n_lm), real)
+        kind = cuda.shared.array(THREADS, np.int32)
+        fields = cuda.shared.array((n_species, n_lm, n_radial), real)
+        partial = cuda.shared.array((1, THREADS), real)
+        shortest = cuda.shared.array(THREADS, real)
+        a = species[i]
+        loss = real(0.0)
+        nearest = real(1e9)
+        for f in range(thread, n_fields, THREADS):
+            fields[f // (n_lm * n_radial), f // n_radial % n_lm, f % n_radial] = real(0.0)
+
+        for first in range(0, count[i], THREADS):
+            cuda.syncthreads()
+            kind[thread] = -1
+            if first + thread < count[i]:
+                dx, dy, dz, j = separation(local, shift, i, entries[i, first + thread])
+                r2 = dx * dx + dy * dy + dz * dz
+                if r2 < cutoff * cutoff:
+                    r = real(math.sqrt(r2))
+                    b = species[j]
+                    kind[thread] = b
+                    radius = wall_radius[a, b]
+                    if r < radius:
+                        loss += wall_energy * (radius - r) * (radius - r)
+                    nearest = min(nearest, r / radius)
+                    t = max((r - start) * per_row, real(0.0))
+                    row = int(t)
+                    h0, s0, h1, s1 = hermite(t - real(row), real(1.0))
+                    for k in range(n_radial):
+                        phi[thread, k] = (
+                            h0 * table[a, b, row, 0, k]
+                            + s0 * table[a, b, row, 1, k]
+                            + h1 * table[a, b, row + 1, 0, k]
+                            + s1 * table[a, b, row + 1, 1, k]
+                        )
+                    inverse = real(1.0) / r
+                    harmonics(dx * inverse, dy * inverse, dz * inverse, max_rank, value[thread])
+            cuda.syncthreads()
+            staged = min(THREADS, count[i] - first)
+            for f in range(thread, n_fields, THREADS):
+                b = f // (n_lm * n_radial)
+                m = f // n_radial % n_lm
+                k = f % n_radial
+                total = fields[b, m, k]
+                for p in range(staged):
+                    if kind[p] == b:
+                        total += value[p, m] * phi[p, k]
+                fields[b, m, k] = total
+        cuda.syncthreads()
+
+        for f in range(thread, n_fields, THREADS):
+            b = f // (n_lm * n_radial)
+            m = f // n_radial % n_lm
+            k = f % n_radial
+            rank = int(m > 0) + int(m > 3) + int(m > 8)
+            g = real(0.0)
+            for c in range(n_species):
+                for n in range(n_radial):
+                    g += quadratic[a, rank, c, n, b, k] * fields[c, m, n]
+            loss += real(0.5) * fields[b, m, k] * g
+            if m == 0:
+                loss += linear[a, b, k] * fields[b, 0, k]
+                g += linear[a, b, k]
+            gradient[i, b, m, k] = g
+
+        partial[0, thread] = loss
+        shortest[thread] = nearest
+        block_sum(partial, thread)
+        block_min(shortest, thread)
+        if thread == 0:
+            losses[i] = partial[0, 0]
+            closest[i] = shortest[0]
+
+    @cuda.jit(fastmath=FAST)
+    def forces(  # type: ignore[no-untyped-def]
+        local, species, shift, count, entries, cutoff, start, per_row, table, gradient, wall_radius, wall_force, both,
+        result,
+    ):  # fmt: skip
+        i = cuda.blockIdx.x
+        thread = cuda.threadIdx.x
+        partial = cuda.shared.array((3, THREADS), real)
+        phi = cuda.local.array(n_radial, real)
+        dphi = cuda.local.array(n_radial, real)
+        value = cuda.local.array(n_lm, real)
+        slope = cuda.local.array((3, n_lm), real)
+        a = species[i]
+        fx, fy, fz = real(0.0), real(0.0), real(0.0)
+        for q in range(thread, count[i], THREADS):
+            dx, dy, dz, j = separation(local, shift, i, entries[i, q])
+            r2 = dx * dx + dy * dy + dz * dz
+            if not r2 < cutoff * cutoff:  # also true of NaN
+                continue
+            r = real(math.sqrt(r2))
+            inverse = real(1.0) / r
+            ux, uy, uz = dx * inverse, dy * inverse, dz * inverse
+            b = species[j]
+            t = max((r - start) * per_row, real(0.0))
+            row = int(t)
+            t -= real(row)
+            h0, s0, h1, s1 = hermite(t, real(1.0))
+            dh0, ds0, ds1 = hermite_slopes(t, real(1.0))
+            for k in range(n_radial):
+                near, near_slope = table[a, b, row, 0, k], table[a, b, row, 1, k]
+                far, far_slope = table[a, b, row + 1, 0, k], table[a, b, row + 1, 1, k]
+                phi[k] = (h0 * near + s0 * near_slope + h1 * far + s1 * far_slope) * inverse
+                dphi[k] = (dh0 * (near - far) + ds0 * near_slope + ds1 * far_slope) * per_row
+            harmonics(ux, uy, uz, max_rank, value)
+            harmonic_slopes(ux, uy, uz, max_rank, slope)
+            along = real(0.0)
+            for rank in range(max_rank + 1):
+                # (-1)^l: seen from the other end, the separation points the other way.
+                sign = -both if rank % 2 else both
+                for m in range(rank * rank, (rank + 1) * (rank + 1)):
+                    radial = real(0.0)
+                    across = real(0.0)
+                    for k in range(n_radial):
+                        g = gradient[i, b, m, k] + sign * gradient[j, a, m, k]
+                        radial += g * dphi[k]
+                        across += g * phi[k]
+                    along += radial * value[m]
+                    fx -= across * slope[0, m]
+                    fy -= across * slope[1, m]
+                    fz -= across * slope[2, m]
+            overlap = wall_radius[a, b] - r
+            if overlap > real(0.0):
+                along -= wall_force * overlap
+            fx -= along * ux
+            fy -= along * uy
+            fz -= along * uz
+        partial[0, thread] = fx
+        partial[1, thread] = fy
+        partial[2, thread] = fz
+        block_sum(partial, thread)
+        if thread == 0:
+            result[i, 0] = partial[0, 0]
+            result[i, 1] = partial[1, 0]
+            result[i, 2] = partial[2, 0]
+
+    return gradients, forces
+
+
+@cache
+def compiled(n_radial: int, max_rank: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The two passes for this many radial functions and ranks, as `kernels.cpu.compiled`, for arrays made by `put`."""
+
+    def gradients(  # type: ignore[no-untyped-def]
+        local, species, shift, count, entries, cutoff, start, per_row, table, linear, quadratic, wall_radius,
+        wall_energy, losses, gradient, closest,
+    ):  # fmt: skip
+        kernel, _ = kernels(table.shape[0], n_radial, max_rank, local.dtype.type)
+        kernel[local.shape[0], THREADS](
+            local, species, shift, count, entries, cutoff, start, per_row, table, linear, quadratic, wall_radius,
+            wall_energy, losses, gradient, closest,
+        )  # fmt: skip
+
+    def forces(  # type: ignore[no-untyped-def]
+        local, species, shift, count, entries, cutoff, start, per_row, table, gradient, wall_radius, wall_force,
+        reciprocal, result,
+    ):  # fmt: skip
+        real = local.dtype.type
+        _, kernel = kernels(table.shape[0], n_radial, max_rank, real)
+        kernel[local.shape[0], THREADS](
+            local, species, shift, count, entries, cutoff, start, per_row, table, gradient, wall_radius, wall_force,
+            real(reciprocal), result,
+        )  # fmt: skip
+
+    return gradients, forces
+
+
+def put(array: np.ndarray) -> Any:
+    """Copy of a host array on the device."""
+    return cuda.to_device(np.ascontiguousarray(array))
+
+
+def get(array: Any) -> np.ndarray:
+    """Copy of a device array on the host; waits for the kernels that write it."""
+    return np.asarray(array.copy_to_host())
+
+
+def _double(array):  # type: ignore[no-untyped-def]
+    i = cuda.threadIdx.x
+    array[i] = array[i] + array[i]
+
+
+def compile_test_kernel() -> None:
+    """Compile a few lines for the GPU that is there; raises whatever Numba raises where its CUDA toolkit is missing."""
+    cuda.compile_ptx(_double, (types.float32[::1],), cc=cuda.get_current_device().compute_capability)
+
+
+def run_test_kernel() -> None:
+    """Run them.
+
+    Raises
+    ------
+    RuntimeError
+        If the result is wrong; Numba raises errors of its own if they do not run.
+    """
+    array = put(np.arange(THREADS, dtype=np.float32))
+    cuda.jit(_double)[1, THREADS](array)
+    if not np.array_equal(get(array), 2 * np.arange(THREADS)):
+        raise RuntimeError("it computed wrong numbers")

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import math
 
+# What the compilers may reorder: sums go into vector registers, and comparisons with NaN stay honest.
+FAST = {"reassoc", "nsz", "contract", "arcp"}
+
 
 def separation(local, shift, i, entry):  # type: ignore[no-untyped-def]
     """q_i - q_j for one entry of the Verlet list, and j."""
