@@ -22,6 +22,7 @@ import errno
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -299,8 +300,6 @@ def save_frames(
     WorkFailed
         When the file cannot be written (permission, disk full).
     """
-    import h5py
-
     path = Path(path)
     if not systems:
         raise InputError(f"There are no frames to write to {path}.")
@@ -310,27 +309,45 @@ def save_frames(
         raise InputError(f"{path} exists already; choose another name or use --force to replace it.")
     if not path.parent.is_dir():
         raise InputError(f"The folder {path.parent} does not exist; make it first or choose another place.")
-    total = sum(system.n_frames for system in systems)
-    done = 0
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with h5py.File(unfinished, "w") as file:
-            file.attrs["format"] = FORMAT
-            file.attrs["schema"] = SCHEMA
-            file.attrs["creator"] = f"mldsim {mldsim.__version__}"
-            for name, system in zip(_group_names(systems), systems, strict=True):
-                for written in _write_system(file.create_group(name), system):
-                    if progress is not None:
-                        progress(done + written, total)
-                done += system.n_frames
+        unfinished.touch()  # tells now, not after the compression, that the folder cannot be written
+        image = _image(systems, progress)
+        with unfinished.open("wb") as file:
+            file.write(image)
+            file.flush()
+            os.fsync(file.fileno())
         unfinished.replace(path)
-    except (OSError, RuntimeError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            reason = "the disk is full"
+    except OSError as error:
+        reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
         raise WorkFailed(f"{path} could not be written: {reason}.") from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):
+            unfinished.unlink()
+
+
+def _image(systems: Sequence[LabelledFrames], progress: Progress | None) -> bytes:
+    """The bytes of a data set's file.
+
+    HDF5 composes it in memory, where it takes less than the frames do: a write that fails (disk full) inside of HDF5
+    cannot be recovered from and ends the process with a segmentation fault.
+    """
+    import h5py
+
+    total = sum(system.n_frames for system in systems)
+    done = 0
+    with h5py.File("data set", "w", driver="core", backing_store=False) as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["schema"] = SCHEMA
+        file.attrs["creator"] = f"mldsim {mldsim.__version__}"
+        for name, system in zip(_group_names(systems), systems, strict=True):
+            for written in _write_system(file.create_group(name), system):
+                if progress is not None:
+                    progress(done + written, total)
+            done += system.n_frames
+        file.flush()
+        image: bytes = file.id.get_file_image()
+    return image
 
 
 def _group_names(systems: Sequence[LabelledFrames]) -> list[str]:

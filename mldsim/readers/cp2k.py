@@ -122,7 +122,10 @@ def read(path: Path, *, cell: Sequence[float] | None = None) -> list[LabelledFra
     boxes, box_source, lacking = _boxes(project, section, input_file, steps, cell)
     if lacking:
         steps = [step for step in steps if step not in lacking]
-    with_velocities = velocities is not None and all(step in velocities.frames for step in steps)
+    with_velocities = velocities is not None and all(
+        step in velocities.frames and _same_energy(positions.frames[step][1], velocities.frames[step][1])
+        for step in steps
+    )
     energies = [positions.frames[step][1] for step in steps]
     provenance = {
         "source": str(positions_file),
