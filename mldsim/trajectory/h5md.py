@@ -771,9 +771,9 @@ def _opened(path: Path, flagged: bool) -> Any:
     for attempt in itertools.count():
         try:
             return h5py.File(path, "r")
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # h5py knows no type of its own for a damaged superblock
             # Being appended to just now, or killed in an append and not ours to change: SWMR reads both.
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, RuntimeError):
                 return h5py.File(path, "r", swmr=True)
             if attempt == 5:
                 raise InputError(f"{path} cannot be opened: it is damaged or still being written.") from error
