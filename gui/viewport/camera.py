@@ -1,0 +1,193 @@
+"""A camera that orbits the box: where it stands, what it sees, and the line of sight through a pixel.
+
+All points are relative to the centre of the box, angstrom. Eye space has x to the right, y up, and looks along -z.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float64]
+
+
+class Axis(enum.Enum):
+    """The axes of the box that the camera can look along."""
+
+    X = "x"
+    Y = "y"
+    Z = "z"
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What the graphics card is told of a camera.
+
+    Attributes
+    ----------
+    view : (4, 4) float64
+        Box-centred coordinates to eye space, for column vectors.
+    projection : (4, 4) float64
+        Eye space to clip space, for column vectors.
+    perspective : bool
+    near : float, angstrom
+    pixel : float
+        Height of a pixel in angstrom, at distance one if in perspective.
+    fog : (float, float), angstrom
+        Distances along the line of sight at which the box begins and ends.
+    """
+
+    view: NDArray[np.float64]
+    projection: NDArray[np.float64]
+    perspective: bool
+    near: float
+    pixel: float
+    fog: tuple[float, float]
+
+
+@dataclass(slots=True)
+class Camera:
+    """A turntable with z upwards.
+
+    Attributes
+    ----------
+    half : (3,) float64, angstrom
+        Half the edges of the box.
+    azimuth, elevation : float, degrees
+        Where the camera stands, seen from the target; elevation from -90 to 90.
+    magnification : float
+        1 where the box fills the view.
+    target : (3,) float64, angstrom
+        The point that it orbits.
+    field_of_view : float, degrees
+        The vertical angle.
+    orthographic : bool
+    """
+
+    half: Vector = field(default_factory=lambda: np.full(3, 6.0))
+    azimuth: float = -62.0
+    elevation: float = 17.0
+    magnification: float = 1.0
+    target: Vector = field(default_factory=lambda: np.zeros(3))
+    field_of_view: float = 35.0
+    orthographic: bool = False
+    _framed: tuple[float, float] = field(default=(-62.0, 17.0), init=False)
+
+    HOME = (-62.0, 17.0)
+    FILLED = 0.88
+    NEAREST = 4.0
+    FARTHEST = 8.0
+
+    def reset(self) -> None:
+        """The view from the front, a little from the side and from above; the box fills it."""
+        self._look_from(*self.HOME)
+
+    def look_along(self, axis: Axis) -> None:
+        """Look along an axis of the box, which fills the view: x from its far end, z from above, y from the front."""
+        azimuth, elevation = {Axis.X: (0.0, 0.0), Axis.Y: (-90.0, 0.0), Axis.Z: (-90.0, 90.0)}[axis]
+        self._look_from(azimuth, elevation)
+
+    def orbit(self, right: float, up: float) -> None:
+        """Turn the scene by angles in degrees, as if it were dragged to the right and upwards."""
+        self.azimuth = (self.azimuth - right + 180.0) % 360.0 - 180.0
+        self.elevation = min(90.0, max(-90.0, self.elevation - up))
+
+    def zoom(self, factor: float, aspect: float) -> None:
+        """Magnify by a factor, within a range that keeps the camera out of the agents and the box in sight."""
+        closest = self.distance(aspect) * self.magnification / self.NEAREST
+        self.magnification = min(max(closest, 1.0), max(1.0 / self.FARTHEST, self.magnification * factor))
+
+    def pan(self, right: float, up: float, height: float, aspect: float) -> None:
+        """Move the scene in the plane of the view by so many pixels of a view that is `height` pixels high."""
+        step = 2.0 * self.distance(aspect) * self._tangent() / height
+        axes = self.rotation()
+        self.target = self.target - (right * axes[0] + up * axes[1]) * step
+
+    def rotation(self) -> NDArray[np.float64]:
+        """Rows: the directions to the right, upwards, and towards the viewer, (3, 3)."""
+        azimuth, elevation = math.radians(self.azimuth), math.radians(self.elevation)
+        right = np.array([-math.sin(azimuth), math.cos(azimuth), 0.0])
+        back = np.array(
+            [math.cos(elevation) * math.cos(azimuth), math.cos(elevation) * math.sin(azimuth), math.sin(elevation)]
+        )
+        return np.stack([right, np.cross(back, right), back])
+
+    def distance(self, aspect: float) -> float:
+        """From the camera to its target, angstrom."""
+        return float(self._stand(aspect)[2])
+
+    def sight(self, width: float, height: float) -> Sight:
+        """The matrices for a view of so many pixels."""
+        aspect = width / height
+        rotation, tangent = self.rotation(), self._tangent()
+        view = np.eye(4)
+        view[:3, :3] = rotation
+        view[:3, 3] = -rotation @ self.target - self._stand(aspect)
+        # Molecules hang out of the box by their own size, and the range costs little depth resolution.
+        reach = 1.25 * float(np.linalg.norm(self.half)) + 8.0
+        depth = -float(view[2, 3])
+        near, far = depth - reach, depth + reach
+        projection = np.zeros((4, 4))
+        if self.orthographic:
+            top = self.distance(aspect) * tangent
+            projection[0, 0], projection[1, 1], projection[3, 3] = 1.0 / (aspect * top), 1.0 / top, 1.0
+            projection[2, 2], projection[2, 3] = -2.0 / (far - near), -(far + near) / (far - near)
+        else:
+            near = max(near, 0.5)
+            far = max(far, 2.0 * near)
+            projection[0, 0], projection[1, 1] = 1.0 / (aspect * tangent), 1.0 / tangent
+            projection[2, 2], projection[2, 3] = -(far + near) / (far - near), -2.0 * far * near / (far - near)
+            projection[3, 2] = -1.0
+        pixel = 2.0 * tangent * (self.distance(aspect) if self.orthographic else 1.0) / height
+        box = float(np.abs(rotation[2]) @ self.half)
+        return Sight(view, projection, not self.orthographic, near, pixel, (max(depth - box, 0.0), depth + box))
+
+    def project(self, points: NDArray[np.float64], width: float, height: float) -> NDArray[np.float64]:
+        """Where points appear, (n, 2) float64 pixels from the upper left corner; points before the camera only."""
+        sight = self.sight(width, height)
+        homogeneous = np.concatenate([points, np.ones((len(points), 1))], axis=1)
+        clip = homogeneous @ (sight.projection @ sight.view).T
+        scaled = clip[:, :2] / clip[:, 3:]
+        return np.stack([(1 + scaled[:, 0]) * 0.5 * width, (1 - scaled[:, 1]) * 0.5 * height], axis=1)
+
+    def ray(self, x: float, y: float, width: float, height: float) -> tuple[Vector, Vector]:
+        """The line of sight through a pixel: its origin, (3,) angstrom, and its direction, (3,) of length one."""
+        aspect, tangent, axes = width / height, self._tangent(), self.rotation()
+        stand = self._stand(aspect)
+        across = np.array([(2.0 * x / width - 1.0) * aspect * tangent, (1.0 - 2.0 * y / height) * tangent])
+        eye = self.target + stand @ axes
+        if self.orthographic:
+            # Begins far behind the camera: an orthographic view has no eye that agents could lie behind.
+            reach = 4.0 * float(np.linalg.norm(self.half))
+            return eye + reach * axes[2] + stand[2] * (across @ axes[:2]), -axes[2]
+        direction = across @ axes[:2] - axes[2]
+        return eye, direction / np.linalg.norm(direction)
+
+    def _look_from(self, azimuth: float, elevation: float) -> None:
+        self.azimuth, self.elevation = self._framed = (azimuth, elevation)
+        self.magnification = 1.0
+        self.target = np.zeros(3)
+
+    def _tangent(self) -> float:
+        return math.tan(math.radians(0.5 * self.field_of_view))
+
+    def _stand(self, aspect: float) -> Vector:
+        """Where the camera stands, seen from its target, in eye space: (3,) angstrom, the distance last.
+
+        At magnification 1 the box just fills the view, in its middle, from where it was last framed; not from
+        where the camera is now, or the box would breathe while it is turned. A corner (x, y, z) is in sight of a
+        camera at (a, b, d) if |y - b| <= (d - z) tan, tan being the tangent of half the angle to be filled; so
+        max(y + z tan) and max(-y + z tan) give b as half their difference, and d tan as half their sum.
+        """
+        turned = Camera(azimuth=self._framed[0], elevation=self._framed[1]).rotation()
+        signs = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
+        corners = (signs * (self.half + 0.3)) @ turned.T
+        tangents = self.FILLED * self._tangent() * np.array([aspect, 1.0])
+        nearer = 0.0 if self.orthographic else corners[:, 2:] * tangents
+        above, below = np.max(corners[:, :2] + nearer, axis=0), np.max(-corners[:, :2] + nearer, axis=0)
+        distance = np.max(0.5 * (above + below) / tangents)
+        return np.array([*(0.5 * (above - below)), distance]) / self.magnification

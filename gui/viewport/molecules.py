@@ -1,0 +1,82 @@
+"""Which agents form a molecule, and how molecules are drawn whole in a periodic box."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mldsim.frames import Topology
+
+
+@dataclass(frozen=True, slots=True)
+class Molecules:
+    """The connected components of the bonds; an agent without a bond is a molecule of its own.
+
+    Attributes
+    ----------
+    molecule : (n_agents,) int64
+        The molecule that each agent belongs to.
+    reference : (n_molecules,) int64
+        The heaviest agent of each molecule, the first of them where several are: where it is, the molecule is.
+    """
+
+    molecule: NDArray[np.int64]
+    reference: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, topology: Topology) -> Molecules:
+        """Find the molecules of a topology."""
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
+        n = topology.n_agents
+        first, second = topology.bonds.reshape(-1, 2).T
+        graph = coo_array((np.ones(len(first), dtype=np.int8), (first, second)), shape=(n, n))
+        n_molecules, labels = connected_components(graph, directed=False)
+        molecule = np.asarray(labels, dtype=np.int64)
+        # Sorted by molecule, within it heaviest first, then by index: the first of each molecule is its reference.
+        order = np.lexsort((np.arange(n), -topology.masses, molecule))
+        starts = np.searchsorted(molecule[order], np.arange(n_molecules))
+        return cls(molecule, order[starts])
+
+    def shifts(self, positions: NDArray[np.float64], box: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Box vectors that bring each molecule's reference agent into [0, box).
+
+        Parameters
+        ----------
+        positions : (n_agents, 3) float64, angstrom
+            Unwrapped.
+        box : (3,) float64, angstrom
+
+        Returns
+        -------
+        (n_molecules, 3) float64, angstrom
+            Whole multiples of the box edges; the same for every agent of a molecule, so that no molecule is torn.
+        """
+        return np.asarray(np.floor(positions[self.reference] / box) * -box)
+
+    def into_box(
+        self, positions: NDArray[np.float64], box: NDArray[np.float64], out: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """Positions relative to the centre of the box, every molecule whole and in it.
+
+        Parameters
+        ----------
+        positions : (n_agents, 3) float64, angstrom
+            Unwrapped.
+        box : (3,) float64, angstrom
+        out : (n_agents, 3) float32, optional
+            Where the result goes. Shifted and centred in float64 first, so that an agent that wandered far
+            keeps its digits.
+
+        Returns
+        -------
+        (n_agents, 3) float32, angstrom
+        """
+        if out is None:
+            out = np.empty(positions.shape, dtype=np.float32)
+        shift = self.shifts(positions, box) - 0.5 * box
+        np.add(positions, shift.take(self.molecule, axis=0), out=out, casting="same_kind")
+        return out

@@ -1,0 +1,127 @@
+"""What is around the molecules: the ground behind them and the edges of the periodic box."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from numpy.typing import NDArray
+from vispy import gloo
+
+from mldsim.gui.viewport.camera import Sight
+from mldsim.gui.viewport.colours import ViewColours
+from mldsim.gui.viewport.shading import QUAD, quad_indices, set_sight
+
+_GROUND_VERTEX = """
+attribute vec2 a_corner;
+varying float v_height;
+void main() { v_height = 0.5 + 0.5 * a_corner.y; gl_Position = vec4(a_corner, 0.0, 1.0); }
+"""
+
+# One step of an eight-bit channel spans many rows of a slow gradient and would show as bands; noise of that size,
+# the same in every picture (interleaved gradient noise, Jimenez 2014), hides them.
+_GROUND_FRAGMENT = """
+uniform vec3 u_top;
+uniform vec3 u_bottom;
+varying float v_height;
+void main() {
+    float noise = fract(52.9829189 * fract(dot(gl_FragCoord.xy, vec2(0.06711056, 0.00583715)))) - 0.5;
+    gl_FragColor = vec4(mix(u_bottom, u_top, v_height) + noise / 255.0, 1.0);
+}
+"""
+
+# OpenGL's own lines have no width that can be relied on: an edge is a quad of so many pixels, feathered at its sides.
+_EDGE_VERTEX = """
+uniform mat4 u_view;
+uniform mat4 u_projection;
+uniform float u_perspective;
+uniform float u_near;
+uniform vec2 u_size;           // of the picture, pixels
+uniform float u_width;         // of an edge, pixels
+attribute vec2 a_corner;
+attribute vec3 a_start;
+attribute vec3 a_end;
+varying float v_offset;
+varying float v_z;
+
+void main() {
+    vec3 start = (u_view * vec4(a_start, 1.0)).xyz;
+    vec3 end = (u_view * vec4(a_end, 1.0)).xyz;
+    // What is behind the eye has no place on the screen: cut it off before the perspective divide.
+    float near = u_perspective > 0.5 ? -1.001 * u_near : 1e9;
+    bool visible = min(start.z, end.z) < near;
+    if (start.z > near) start = mix(start, end, (near - start.z) / (end.z - start.z));
+    if (end.z > near) end = mix(end, start, (near - end.z) / (start.z - end.z));
+    vec4 from = u_projection * vec4(start, 1.0);
+    vec4 to = u_projection * vec4(end, 1.0);
+    vec2 run = (to.xy / to.w - from.xy / from.w) * u_size;
+    run = length(run) > 1e-6 ? normalize(run) : vec2(1.0, 0.0);
+    float reach = 0.5 * u_width + 1.0;
+    vec4 place = a_corner.x < 0.0 ? from : to;
+    place.xy += (vec2(-run.y, run.x) * a_corner.y + run * a_corner.x * 0.4) * reach * 2.0 / u_size * place.w;
+    v_offset = a_corner.y * reach;
+    v_z = a_corner.x < 0.0 ? start.z : end.z;
+    gl_Position = visible ? place : vec4(2.0, 2.0, 2.0, 1.0);
+}
+"""
+
+_EDGE_FRAGMENT = """
+uniform float u_width;
+uniform vec3 u_colour;
+uniform vec2 u_fog;
+varying float v_offset;
+varying float v_z;
+void main() {
+    float cover = clamp(0.5 * u_width + 0.5 - abs(v_offset), 0.0, 1.0);
+    float far = clamp((-v_z - u_fog.x) / (u_fog.y - u_fog.x), 0.0, 1.0);
+    gl_FragColor = vec4(u_colour, cover * mix(0.85, 0.3, far));
+}
+"""
+
+_EDGE_WIDTH = 1.5
+
+
+class Ground:
+    """Draws a ground that shades from one colour at the top to another at the bottom."""
+
+    def __init__(self) -> None:
+        self._program = gloo.Program(_GROUND_VERTEX, _GROUND_FRAGMENT)
+        self._program["a_corner"] = gloo.VertexBuffer(QUAD)
+
+    def draw(self, colours: ViewColours) -> None:
+        """Fill the current framebuffer."""
+        self._program["u_top"] = colours.top
+        self._program["u_bottom"] = colours.bottom
+        self._program.draw("triangle_strip")
+
+
+class BoxEdges:
+    """Draws the twelve edges of the periodic box."""
+
+    def __init__(self) -> None:
+        self._program = gloo.Program(_EDGE_VERTEX, _EDGE_FRAGMENT)
+        self._vertices = np.zeros((12, 4), dtype=[("a_corner", "f4", 2), ("a_start", "f4", 3), ("a_end", "f4", 3)])
+        self._vertices["a_corner"] = QUAD
+        self._buffer = gloo.VertexBuffer(self._vertices.ravel())
+        self._program.bind(self._buffer)
+        self._indices = quad_indices(12)
+
+    def set_box(self, half: NDArray[np.float64]) -> None:
+        """Take the half edges of a box, (3,) angstrom, centred at the origin."""
+        corners = itertools.product((-1.0, 1.0), repeat=3)
+        edges = [
+            (a, b) for a, b in itertools.combinations(corners, 2) if sum(x != y for x, y in zip(a, b, strict=True)) == 1
+        ]
+        ends = np.array(edges) * half
+        self._vertices["a_start"], self._vertices["a_end"] = ends[:, None, 0], ends[:, None, 1]
+        self._buffer.set_data(self._vertices.ravel())
+
+    def draw(self, sight: Sight, colours: ViewColours, size: tuple[int, int], scale: float) -> None:
+        """Draw into the current framebuffer of so many pixels; `scale` is pixels per pixel of the design."""
+        set_sight(self._program, sight)
+        self._program["u_near"] = sight.near
+        self._program["u_size"] = size
+        self._program["u_width"] = _EDGE_WIDTH * scale
+        self._program["u_colour"] = colours.box
+        self._program["u_fog"] = sight.fog
+        self._program.draw("triangles", self._indices)
