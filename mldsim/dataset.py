@@ -58,8 +58,8 @@ LARGEST_FORCE_RMS = 100.0
 _FRAMES_LOOKED_AT = 24
 """Distances are looked at in so many frames, evenly spread: a wrong unit is wrong in all of them."""
 
-Progress = Callable[[int, int], None]
-"""Told how many of how many frames are done."""
+Progress = Callable[[float, str], None]
+"""Called with the fraction done and what is being done."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -291,7 +291,7 @@ def save_frames(
     force : bool
         Whether a file of that name may be replaced.
     progress : callable, optional
-        Called with the number of frames written and the number of all frames.
+        Called with the fraction done and what is being done.
 
     Raises
     ------
@@ -343,7 +343,7 @@ def _image(systems: Sequence[LabelledFrames], progress: Progress | None) -> byte
         for name, system in zip(_group_names(systems), systems, strict=True):
             for written in _write_system(file.create_group(name), system):
                 if progress is not None:
-                    progress(done + written, total)
+                    progress((done + written) / total, f"frame {done + written} of {total}")
             done += system.n_frames
         file.flush()
         image: bytes = file.id.get_file_image()

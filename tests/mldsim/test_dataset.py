@@ -92,7 +92,7 @@ def test_round_trip_of_several_systems(tmp_path):
     )
     bare = make(2, seed=3)
     told = []
-    save_frames(tmp_path / "data.h5", [full, bare], progress=lambda done, total: told.append((done, total)))
+    save_frames(tmp_path / "data.h5", [full, bare], progress=lambda done, text: told.append((done, text)))
     first, second = load_frames(tmp_path / "data.h5")
     assert_same(first, full)
     assert_same(second, bare)
@@ -100,7 +100,7 @@ def test_round_trip_of_several_systems(tmp_path):
     assert first.provenance["name"] == "hot"
     assert first.provenance["source"] == str(tmp_path / "data.h5")
     assert second.provenance["origin"] == "made by a test"
-    assert told[-1] == (7, 7)
+    assert told[-1] == (1.0, "frame 7 of 7")
     assert [done for done, _ in told] == sorted(done for done, _ in told)
 
 
@@ -182,7 +182,7 @@ def test_a_write_that_fails_half_way_leaves_what_was_there(tmp_path):
 
 
 def test_an_interrupted_write_leaves_nothing(tmp_path):
-    def interrupt(done, total):
+    def interrupt(done, text):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
