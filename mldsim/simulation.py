@@ -1,0 +1,544 @@
+"""A running simulation: agents, a loss model, an integrator, a thermostat, and the guards. No threads.
+
+Accounts. K is the kinetic energy of all agents, L the sum of their losses. For shared scope
+
+    conserved = K + L + energy of the thermostat's bath + energy booked at interventions
+
+stays constant up to the error of the time step. An intervention is a change of thermostat, target, coupling time or
+model, a quench, or new velocities: the jump that it makes is booked, so that the curve goes on where it was and its
+drift is the integrator's alone. For own scope there is no such quantity and it is not a number. `heat` is what the
+thermostats have given to the agents since the start.
+
+Momentum. Reciprocal forces conserve it and every thermostat but Langevin's leaves it alone. Own-scope forces do not
+add up to zero; the velocity of the centre of mass is therefore taken off after each step (this project's choice),
+which also keeps the whole box from drifting out of the picture.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mldsim import observables, units
+from mldsim.errors import InputError, LeftPhysics, WorkFailed
+from mldsim.evaluator import Evaluation, Evaluator
+from mldsim.frames import Frame, ThermoRow, Topology
+from mldsim.integrators import Descent, Verlet, largest_force
+from mldsim.loss import LossModel, Scope, load_model
+from mldsim.parameters import Parameters, Setup
+from mldsim.state import State
+from mldsim.thermostats import Thermostat, degrees_of_freedom, make_thermostat
+from mldsim.water import read_structure, water_box
+
+Array = NDArray[np.float64]
+
+CLOSEST_CONTACT = 0.75
+"""In units of a pair's wall radius: 1.7 angstrom for O-O, 0.6 for O-H. The wall begins below every contact of the
+data; so deep inside it nothing that the model says is physics."""
+
+HOTTEST_K, HOTTEST_FACTOR = 1500.0, 3.0
+"""A temperature above both, the second in units of the target, is a run-away."""
+
+LONGEST_BOND = 1.8
+"""angstrom, for bonds with hydrogen: halfway to the next oxygen, where O-H is broken."""
+
+SNAPSHOT_EVERY = 50
+"""Steps. The state kept for a guard is one or two times so old: before the trouble began, not on its way."""
+
+RELAXED_FORCE = 5.0
+"""eV/angstrom. The longest force in liquid water at 300 K is between 3 and 4.5 at any moment (reference trajectory):
+a box that is below it has no strained contact left, and one that begins below it is not touched."""
+RELAX_STEPS = 500
+
+QUENCHED_FORCE = 0.01
+"""eV/angstrom; a quench is done when no agent feels a longer force."""
+
+
+class Forces(Protocol):
+    """What a simulation asks of an evaluator."""
+
+    device_name: str
+    device_reason: str
+
+    def __call__(self, positions: Array, /) -> Evaluation: ...
+
+    def shared_forces(self) -> Array:
+        """Forces of the common loss at the last positions."""
+        ...
+
+
+MakeForces = Callable[[LossModel, State], Forces]
+
+
+@dataclass(slots=True)
+class _Snapshot:
+    """All that changes in a run, on arrays that are used again and again."""
+
+    positions: Array
+    velocities: Array
+    step: int
+    time: float
+    generator: Any
+    thermostat: tuple[float, ...]
+    booked: float
+
+    def take(self, state: State, thermostat: Thermostat, booked: float) -> None:
+        self.positions[:], self.velocities[:] = state.positions, state.velocities
+        self.step, self.time = state.step, state.time
+        self.generator = state.rng.bit_generator.state
+        self.thermostat, self.booked = thermostat.variables, booked
+
+
+class Simulation:
+    """Molecular learning dynamics of one box; implements `runner.Engine`.
+
+    Parameters
+    ----------
+    state : State
+        The start; the simulation works on a copy.
+    model : LossModel
+        Its symbols are the state's.
+    parameters : Parameters
+    setup : Setup
+    make_forces : callable, optional
+        (model, state) -> evaluator; the default makes an `Evaluator` on the device of the setup.
+
+    Raises
+    ------
+    InputError
+        If the box is too small for the model, the device cannot be used, or agents of the start are too close.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        model: LossModel,
+        parameters: Parameters,
+        setup: Setup,
+        *,
+        make_forces: MakeForces | None = None,
+    ) -> None:
+        self._make_forces = make_forces or _device_forces(setup)
+        self._setup = setup
+        self._parameters = parameters
+        self._adopt(model, state.copy(), self._make_forces(model, state))
+        refusal = self._trouble()
+        if refusal is not None:
+            raise InputError(f"The simulation cannot start: {refusal}; take another starting structure or model.")
+        self._start = self._state.copy()
+
+    def _adopt(self, model: LossModel, state: State, forces: Forces) -> None:
+        """Begin with this state and model; accounts and thermostat start anew."""
+        self._model, self._state, self._forces = model, state, forces
+        self._evaluation = forces(state.positions)
+        self._verlet = Verlet(state.masses)
+        self._descent: Descent | None = None
+        self._booked = 0.0
+        self._heat_before = 0.0
+        self._fit_topology()
+        self._thermostat = self._new_thermostat()
+        self._relax_guards()
+        self._forget_snapshots()
+
+    def _fit_topology(self) -> None:
+        state = self._state
+        self._topology = Topology(state.symbols, state.species, state.masses, state.bonds)
+        is_hydrogen = np.array([symbol == "H" for symbol in state.symbols])[state.species]
+        watched = state.bonds[is_hydrogen[state.bonds].any(axis=1)] if len(state.bonds) else state.bonds
+        self._watched = np.ascontiguousarray(watched.T, np.intp)
+        self._ends = np.empty((2, len(watched), 3))
+
+    # -- what it is ---------------------------------------------------------------------------------------------
+
+    @property
+    def topology(self) -> Topology:
+        return self._topology
+
+    @property
+    def parameters(self) -> Parameters:
+        return self._parameters
+
+    @property
+    def setup(self) -> Setup:
+        return self._setup
+
+    @property
+    def device(self) -> str:
+        return self._forces.device_name
+
+    @property
+    def device_reason(self) -> str:
+        return self._forces.device_reason
+
+    @property
+    def model_name(self) -> str:
+        return self._model.name
+
+    @property
+    def model_card(self) -> Mapping[str, object]:
+        return self._model.card
+
+    @property
+    def model(self) -> LossModel:
+        return self._model
+
+    @property
+    def state(self) -> State:
+        """The present state itself, not a copy: for reading."""
+        return self._state
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """Losses and forces at the present positions."""
+        return self._evaluation
+
+    @property
+    def degrees_of_freedom(self) -> int:
+        return degrees_of_freedom(
+            self._parameters.thermostat, self._state.n_agents, drift_removed=self._model.scope is Scope.OWN
+        )
+
+    # -- what is read off ---------------------------------------------------------------------------------------
+
+    def thermo(self) -> ThermoRow:
+        """Instantaneous observables."""
+        kinetic = self._state.kinetic_energy()
+        loss = float(self._evaluation.losses.sum())
+        own = self._model.scope is Scope.OWN
+        power = 0.0
+        if own:
+            power = observables.nonreciprocal_power(
+                self._state.velocities, self._evaluation.forces, self._forces.shared_forces()
+            )
+        return ThermoRow(
+            time=self._state.time,
+            temperature=observables.temperature(kinetic, self.degrees_of_freedom),
+            target=self._parameters.temperature,
+            kinetic=kinetic,
+            loss=loss,
+            total=kinetic + loss,
+            conserved=math.nan if own else kinetic + loss + self._thermostat.energy + self._booked,
+            heat=self._heat_before + self._thermostat.heat,
+            nonreciprocal_power=power,
+        )
+
+    def frame(self) -> Frame:
+        """A snapshot of the present state, in arrays of its own."""
+        state, evaluation = self._state, self._evaluation
+        return Frame(
+            step=state.step,
+            time=state.time,
+            box=state.box.copy(),
+            positions=state.positions.copy(),
+            velocities=state.velocities.copy(),
+            forces=evaluation.forces.copy(),
+            losses=evaluation.losses.copy(),
+            thermo=self.thermo(),
+        )
+
+    # -- what it does -------------------------------------------------------------------------------------------
+
+    def advance(self, steps: int) -> None:
+        """Take `steps` time steps.
+
+        Raises
+        ------
+        LeftPhysics
+            When a guard trips; the state is then the last good one, one or two times `SNAPSHOT_EVERY` steps back.
+        """
+        state, forces, thermostat = self._state, self._forces, self._thermostat
+        dt = self._parameters.timestep
+        drifts = self._model.scope is Scope.OWN
+        self._descent = None
+        with np.errstate(over="ignore", invalid="ignore"):  # the guard tells what overflows
+            for _ in range(steps):
+                if self._steps_since_snapshot >= SNAPSHOT_EVERY:
+                    self._keep_snapshot()
+                self._evaluation = self._verlet.step(state, self._evaluation, forces, thermostat, dt)
+                if drifts:
+                    observables.remove_drift(state)
+                self._steps_since_snapshot += 1
+                trouble = self._trouble()
+                if trouble is not None:
+                    self._go_back(trouble)
+
+    def quench(self, steps: int) -> bool:
+        """Take up to `steps` steps of gradient descent, from rest; time stands still.
+
+        Returns
+        -------
+        bool
+            Whether every force is below `QUENCHED_FORCE`.
+
+        Raises
+        ------
+        LeftPhysics
+            When a guard trips; the state is then the last good one.
+        """
+        converged = False
+        with self._intervention():
+            self._state.velocities[:] = 0.0
+            if self._descent is None:
+                self._descent = Descent(common=self._model.scope is Scope.SHARED)
+            for _ in range(steps):
+                converged = largest_force(self._evaluation) < QUENCHED_FORCE
+                if converged:
+                    break
+                self._evaluation = self._descent.step(self._state, self._evaluation, self._forces)
+                trouble = self._trouble()
+                if trouble is not None:
+                    self._go_back(trouble)
+        return converged or largest_force(self._evaluation) < QUENCHED_FORCE
+
+    def new_velocities(self) -> None:
+        """Draw all velocities anew: Maxwell-Boltzmann, zero momentum, exactly the target temperature."""
+        with self._intervention():
+            observables.draw_velocities(self._state, self._parameters.temperature, self.degrees_of_freedom)
+
+    def set_parameters(self, parameters: Parameters) -> Parameters:
+        """Take over new parameters between two steps; returns them as applied."""
+        old = self._parameters
+        with self._intervention():
+            self._parameters = parameters
+            if parameters.thermostat is not old.thermostat:
+                self._change_thermostat()
+            else:
+                self._thermostat.temperature = parameters.temperature
+                self._thermostat.coupling_time = parameters.coupling_time
+        return self._parameters
+
+    def set_model(self, name_or_path: str | Path) -> None:
+        """Go on from here with another loss model, as the start of the setup too.
+
+        Raises
+        ------
+        InputError
+            If it cannot be loaded, lacks a species that is present, or does not fit the box; the old one goes on.
+        """
+        model = load_model(name_or_path)
+        state, start = _with_model(self._state, model), _with_model(self._start, model)
+        forces = self._make_forces(model, state)
+        evaluation = forces(state.positions)
+        refusal = self._contact_trouble(model, state, evaluation)
+        if refusal is not None:
+            raise InputError(f"The model '{model.name}' does not fit the present state: {refusal}.")
+        with self._intervention():
+            self._model, self._state, self._forces, self._evaluation = model, state, forces, evaluation
+            self._start = start
+            self._verlet = Verlet(state.masses)
+            self._descent = None
+            self._fit_topology()
+            self._setup = replace(self._setup, model=str(name_or_path))
+            self._change_thermostat()
+
+    def reset(self) -> None:
+        """Back to the start of the same setup; with the same parameters the run is the same again, bitwise."""
+        state = self._start.copy()
+        self._adopt(self._model, state, self._make_forces(self._model, state))
+
+    # -- thermostat and accounts --------------------------------------------------------------------------------
+
+    def _new_thermostat(self) -> Thermostat:
+        wanted = self._parameters
+        return make_thermostat(
+            wanted.thermostat, self._state.masses, self.degrees_of_freedom, wanted.temperature, wanted.coupling_time
+        )
+
+    def _change_thermostat(self) -> None:
+        self._heat_before += self._thermostat.heat
+        self._thermostat = self._new_thermostat()
+        if self.degrees_of_freedom < 3 * self._state.n_agents:
+            observables.remove_drift(self._state)  # the one that a Langevin thermostat has left
+
+    @contextmanager
+    def _intervention(self) -> Iterator[None]:
+        """Book the jump of the conserved quantity, look anew at what is hot, and forget what went before."""
+        before = self.thermo().conserved
+        yield
+        jump = before - self.thermo().conserved
+        self._booked = self._booked + jump if math.isfinite(jump) else 0.0
+        self._relax_guards()
+        self._forget_snapshots()
+
+    # -- guards -------------------------------------------------------------------------------------------------
+
+    def _relax_guards(self) -> None:
+        # A system that is hot because it was told so until now gets the time to cool down.
+        now = observables.temperature(self._state.kinetic_energy(), self.degrees_of_freedom)
+        self._hottest = max(HOTTEST_K, HOTTEST_FACTOR * self._parameters.temperature, 1.5 * now)
+        self._hottest_energy = 0.5 * units.BOLTZMANN * self.degrees_of_freedom * self._hottest
+
+    def _trouble(self) -> str | None:
+        """What is not physics in the present state, or None."""
+        kinetic = self._state.kinetic_energy()
+        if not kinetic <= self._hottest_energy:  # catches what is not a number too
+            if not math.isfinite(kinetic):
+                return "A force or a velocity is no longer a finite number"
+            hot = observables.temperature(kinetic, self.degrees_of_freedom)
+            return f"The temperature rose to {hot:.0f} K, above the limit of {self._hottest:.0f} K"
+        if not self._evaluation.closest >= CLOSEST_CONTACT:
+            return self._contact_trouble(self._model, self._state, self._evaluation)
+        if self._watched.size:
+            first, second = self._ends
+            np.take(self._state.positions, self._watched[0], axis=0, out=first, mode="clip")
+            np.take(self._state.positions, self._watched[1], axis=0, out=second, mode="clip")
+            first -= second
+            square = np.einsum("ij,ij->i", first, first)
+            if not square.max() <= LONGEST_BOND**2:
+                worst = int(np.argmax(square))
+                a, b = (self._call(int(i)) for i in self._watched[:, worst])
+                return f"The bond between agents {a} and {b} stretched to {math.sqrt(square[worst]):.2f} Å"
+        return None
+
+    def _call(self, agent: int) -> str:
+        return f"{self._state.symbols[self._state.species[agent]]} {agent}"
+
+    @staticmethod
+    def _contact_trouble(model: LossModel, state: State, evaluation: Evaluation) -> str | None:
+        if not (np.isfinite(evaluation.forces).all() and np.isfinite(evaluation.losses).all()):
+            return "A loss or a force is not a finite number"
+        if evaluation.closest >= CLOSEST_CONTACT:
+            return None
+        i, j, distance = closest_pair(state, model.wall.radius)
+        names = [f"{state.symbols[state.species[agent]]} {agent}" for agent in (i, j)]
+        return f"Agents {names[0]} and {names[1]} came as close as {distance:.2f} Å"
+
+    def _keep_snapshot(self) -> None:
+        self._older, self._newer = self._newer, self._older
+        self._newer.take(self._state, self._thermostat, self._booked)
+        self._steps_since_snapshot = 0
+
+    def _forget_snapshots(self) -> None:
+        """Nothing before this moment will be gone back to."""
+        if not hasattr(self, "_newer") or self._newer.positions.shape != self._state.positions.shape:
+            self._older, self._newer = (
+                _Snapshot(self._state.positions.copy(), self._state.velocities.copy(), 0, 0.0, None, (), 0.0)
+                for _ in range(2)
+            )
+        for snapshot in (self._older, self._newer):
+            snapshot.take(self._state, self._thermostat, self._booked)
+        self._steps_since_snapshot = 0
+
+    def _go_back(self, trouble: str) -> None:
+        stopped = self._state.time
+        good, state = self._older, self._state
+        state.positions[:], state.velocities[:] = good.positions, good.velocities
+        state.step, state.time = good.step, good.time
+        state.rng.bit_generator.state = good.generator
+        self._thermostat.variables, self._booked = good.thermostat, good.booked
+        self._evaluation = self._forces(state.positions)
+        self._forget_snapshots()
+        raise LeftPhysics(
+            f"{trouble}; the run stopped at {units.format_time(stopped)} and the last good state "
+            f"({units.format_time(state.time)}) is kept."
+        )
+
+
+def closest_pair(state: State, wall_radius: Array) -> tuple[int, int, float]:
+    """The two agents that are deepest in each other's wall, and their distance, angstrom.
+
+    Parameters
+    ----------
+    state : State
+    wall_radius : (n_species, n_species) float64, angstrom
+    """
+    from scipy.spatial import cKDTree
+
+    points = np.mod(state.positions, state.box)
+    points[points >= state.box] = 0.0  # np.mod of a tiny negative number rounds up to the edge itself
+    reach = min(float(wall_radius.max()), 0.499 * float(state.box.min()))
+    pairs = cKDTree(points, boxsize=state.box).query_pairs(reach, output_type="ndarray")
+    separation = points[pairs[:, 0]] - points[pairs[:, 1]]
+    separation -= state.box * np.round(separation / state.box)
+    distance = np.sqrt(np.einsum("ij,ij->i", separation, separation))
+    worst = int(np.argmin(distance / wall_radius[state.species[pairs[:, 0]], state.species[pairs[:, 1]]]))
+    return int(pairs[worst, 0]), int(pairs[worst, 1]), float(distance[worst])
+
+
+def _with_model(state: State, model: LossModel) -> State:
+    """A copy of the state in the species of a model."""
+    present = [state.symbols[index] for index in np.unique(state.species)]
+    unknown = [symbol for symbol in present if symbol not in model.symbols]
+    if unknown:
+        raise InputError(
+            f"The model '{model.name}' knows {', '.join(model.symbols)}, but the simulation holds "
+            f"{', '.join(unknown)} as well."
+        )
+    index = np.array([model.symbols.index(s) if s in model.symbols else -1 for s in state.symbols], np.int32)
+    species = index[state.species]
+    return replace(state.copy(), species=species, symbols=model.symbols, masses=model.masses[species])
+
+
+def _device_forces(setup: Setup) -> MakeForces:
+    def make(model: LossModel, state: State) -> Evaluator:
+        return Evaluator(model, state.species, state.box, device=setup.device, precision=setup.precision)
+
+    return make
+
+
+def build_simulation(
+    setup: Setup,
+    parameters: Parameters,
+    progress: Callable[[str], None],
+    *,
+    make_forces: MakeForces | None = None,
+) -> Simulation:
+    """Load the model, build or read the start, relax it where it is strained.
+
+    A box of water is relaxed by gradient descent until no force is longer than `RELAXED_FORCE`; a structure from a file
+    only where agents are inside each other's wall, so that a good one is started from as it is.
+
+    Parameters
+    ----------
+    setup : Setup
+    parameters : Parameters
+    progress : callable
+        Told in a few words what is being done.
+    make_forces : callable, optional
+        As for `Simulation`.
+
+    Raises
+    ------
+    InputError
+        If the model or the structure cannot be used.
+    WorkFailed
+        If the start cannot be relaxed.
+    """
+    progress("Reading model")
+    model = load_model(setup.model)
+    if setup.start is None:
+        progress(f"Building {setup.molecules} molecules of water")
+        state = water_box(
+            setup.molecules, setup.density, parameters.temperature, setup.seed, model.symbols, model.masses
+        )
+        limit = RELAXED_FORCE
+    else:
+        progress(f"Reading {setup.start.name}")
+        state = read_structure(setup.start, model.symbols, model.masses, setup.seed, parameters.temperature)
+        limit = math.inf
+    forces = (make_forces or _device_forces(setup))(model, state)
+    progress("Compiling kernels (only at the first start)")
+    evaluation = forces(state.positions)
+    progress(f"Relaxing {setup.molecules} molecules" if setup.start is None else "Checking the structure")
+    _relax(state, evaluation, forces, common=model.scope is Scope.SHARED, limit=limit)
+    return Simulation(state, model, parameters, setup, make_forces=make_forces)
+
+
+def _relax(state: State, evaluation: Evaluation, forces: Forces, *, common: bool, limit: float) -> None:
+    descent = Descent(common)
+    for _ in range(RELAX_STEPS):
+        if evaluation.closest >= 1.0 and largest_force(evaluation) <= limit:
+            return
+        evaluation = descent.step(state, evaluation, forces)
+    if not (evaluation.closest >= CLOSEST_CONTACT and largest_force(evaluation) < math.inf):
+        raise WorkFailed(
+            f"The start could not be relaxed in {RELAX_STEPS} steps: agents are still too close; "
+            "take a lower density or another starting structure."
+        )
