@@ -128,6 +128,7 @@ def read(path: Path, *, cell: Sequence[float] | None = None) -> list[LabelledFra
     )
     energies = [positions.frames[step][1] for step in steps]
     provenance = {
+        "name": project.name,
         "source": str(positions_file),
         "code": "CP2K",
         **(cp2k_input.theory_of(section) if input_file else {}),

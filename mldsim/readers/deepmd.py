@@ -15,10 +15,10 @@ from mldsim.readers.cell import given_cell, orthorhombic
 
 
 def systems_in(folder: Path) -> list[Path]:
-    """The systems of a folder: itself, or those of its subfolders at any depth, sorted by name."""
+    """The systems of a folder: itself, or those up to two levels below, sorted by name."""
     if (folder / "type.raw").is_file():
         return [folder]
-    return sorted(file.parent for file in folder.rglob("type.raw"))
+    return sorted(file.parent for pattern in ("*/type.raw", "*/*/type.raw") for file in folder.glob(pattern))
 
 
 def read(folder: Path, *, cell: Sequence[float] | None = None) -> list[LabelledFrames]:
@@ -37,7 +37,7 @@ def read(folder: Path, *, cell: Sequence[float] | None = None) -> list[LabelledF
     """
     systems = systems_in(folder)
     if not systems:
-        raise InputError(f"{folder} holds no DeePMD system: no type.raw was found in it or below.")
+        raise InputError(f"{folder} holds no DeePMD system: no type.raw was found in it or up to two levels below.")
     return [_read_system(system, cell) for system in systems]
 
 

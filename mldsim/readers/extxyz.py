@@ -36,7 +36,7 @@ def read(path: Path, *, cell: Sequence[float] | None = None) -> list[LabelledFra
     InputError
         When a frame cannot be parsed, has no forces or no orthorhombic cell; with the number of the frame from 0.
     """
-    provenance = {"source": str(path)}
+    provenance = {"name": path.stem, "source": str(path)}
     return gather(_frames(path, cell, provenance), provenance)
 
 

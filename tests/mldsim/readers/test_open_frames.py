@@ -137,3 +137,17 @@ def test_missing_path(tmp_path):
 def test_empty_folder(tmp_path):
     with pytest.raises(InputError, match="holds nothing that can be read"):
         open_frames(tmp_path)
+
+
+def test_what_is_read_can_be_saved_and_read_again(cp2k_project, tmp_path):
+    """What `mldsim convert` does."""
+    from mldsim.dataset import load_frames, save_frames
+
+    read = open_frames(cp2k_project())
+    save_frames(tmp_path / "data.h5", read)
+    (again,) = load_frames(tmp_path / "data.h5")
+    for name in ("positions", "forces", "velocities", "energies", "boxes", "steps"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(read[0], name))
+    assert again.provenance["name"] == "water"
+    assert again.provenance["method"] == read[0].provenance["method"]
+    assert again.provenance["origin"].endswith("water-pos-1.xyz")
