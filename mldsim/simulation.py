@@ -89,6 +89,11 @@ class _Snapshot:
     thermostat: tuple[float, ...]
     booked: float
 
+    @classmethod
+    def empty(cls, state: State) -> _Snapshot:
+        """Room for a state of this size."""
+        return cls(np.empty_like(state.positions), np.empty_like(state.velocities), 0, 0.0, None, (), 0.0)
+
     def take(self, state: State, thermostat: Thermostat, booked: float) -> None:
         self.positions[:], self.velocities[:] = state.positions, state.velocities
         self.step, self.time = state.step, state.time
@@ -128,6 +133,7 @@ class Simulation:
         self._make_forces = make_forces or _device_forces(setup)
         self._setup = setup
         self._parameters = parameters
+        self._older, self._newer = _Snapshot.empty(state), _Snapshot.empty(state)
         self._adopt(model, state.copy(), self._make_forces(model, state))
         refusal = self._trouble()
         if refusal is not None:
@@ -417,11 +423,6 @@ class Simulation:
 
     def _forget_snapshots(self) -> None:
         """Nothing before this moment will be gone back to."""
-        if not hasattr(self, "_newer") or self._newer.positions.shape != self._state.positions.shape:
-            self._older, self._newer = (
-                _Snapshot(self._state.positions.copy(), self._state.velocities.copy(), 0, 0.0, None, (), 0.0)
-                for _ in range(2)
-            )
         for snapshot in (self._older, self._newer):
             snapshot.take(self._state, self._thermostat, self._booked)
         self._steps_since_snapshot = 0

@@ -21,8 +21,9 @@ from mldsim import units
 from mldsim.errors import InputError
 from mldsim.molecules import find_bonds, molecules_of
 from mldsim.observables import draw_velocities
+from mldsim.parameters import ThermostatKind
 from mldsim.state import State
-from mldsim.thermostats import ThermostatKind, degrees_of_freedom
+from mldsim.thermostats import degrees_of_freedom
 
 Array = NDArray[np.float64]
 
@@ -248,6 +249,7 @@ def _freedoms(state: State) -> int:
 
 
 def _read_xyz(path: Path) -> _Structure:
+    from ase import Atoms
     from ase import units as ase_units
     from ase.io import read
 
@@ -258,6 +260,7 @@ def _read_xyz(path: Path) -> _Structure:
     except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, StopIteration) as error:
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         raise InputError(f"{path}: this is neither extended XYZ nor HDF5 that can be read ({reason}).") from None
+    assert isinstance(atoms, Atoms)  # one index, one frame
     box = orthorhombic(atoms.cell.array, f"{path}: the last frame")
     velocities = None
     if atoms.has("momenta"):
