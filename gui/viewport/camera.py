@@ -187,7 +187,13 @@ class Camera:
         signs = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
         corners = (signs * (self.half + 0.3)) @ turned.T
         tangents = self.FILLED * self._tangent() * np.array([aspect, 1.0])
-        nearer = 0.0 if self.orthographic else corners[:, 2:] * tangents
-        above, below = np.max(corners[:, :2] + nearer, axis=0), np.max(-corners[:, :2] + nearer, axis=0)
+        places, depths = corners[:, :2], 0.0 if self.orthographic else corners[:, 2:]
+        above = np.max(places + depths * tangents, axis=0)
+        below = np.max(-places + depths * tangents, axis=0)
         distance = np.max(0.5 * (above + below) / tangents)
-        return np.array([*(0.5 * (above - below)), distance]) / self.magnification
+        # That centres the box in the direction that it fills; in the other one some steps of iteration do.
+        beside = 0.5 * (above - below)
+        for _ in range(4):
+            slopes = (places - beside) / (distance - depths)
+            beside = beside + 0.5 * distance * (slopes.max(axis=0) + slopes.min(axis=0))
+        return np.array([*beside, distance]) / self.magnification
