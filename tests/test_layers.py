@@ -57,6 +57,12 @@ def test_an_upward_import_breaks_its_contract(
     assert f"{contract} BROKEN" in run.stdout
 
 
+def test_the_command_line_may_open_the_gui(package: Path, repository: Path) -> None:
+    with (package / "cli.py").open("a", encoding="utf-8") as cli:
+        cli.write("\n\ndef open_window():\n    import mldsim.gui\n    from mldsim.gui import app\n")
+    assert check_layers(package, repository).returncode == 0
+
+
 def test_the_folders_have_one_name(repository: Path, tmp_path: Path) -> None:
     """`import kernels` would load a second copy of every module, or a stranger's package of that name."""
     for statement in ("import kernels", "from gui import app", "import assets.models"):

@@ -1,6 +1,7 @@
 """What a user gets by installing: every package, every data file, the command, and imports that stay light."""
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -107,6 +108,31 @@ def test_importing_mldsim_imports_nothing_heavy(run_python: RunPython) -> None:
     assert not loaded_by(run_python, "import mldsim") & {*HEAVY, "numpy", "pydantic", "rich"}
 
 
+def test_importing_the_command_line_imports_nothing_heavy(run_python: RunPython) -> None:
+    assert not loaded_by(run_python, "import mldsim.cli") & HEAVY
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["models"], ["devices"], ["run", "--help"]])
+def test_commands_work_where_there_is_no_qt(run_python: RunPython, arguments: list[str]) -> None:
+    run = run_python("-c", BLOCK_TOOLKITS + RUN_MLDSIM, *arguments)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.strip()
+
+
+def test_the_window_without_qt_is_one_sentence(run_python: RunPython) -> None:
+    run = run_python("-c", BLOCK_TOOLKITS + RUN_MLDSIM, "--paused", "--quit-after", "1")
+    assert run.returncode == 1
+    assert "Traceback" not in run.stderr
+    assert "PySide6" in run.stderr
+
+
+RUN_MLDSIM = """
+import runpy
+sys.argv[0] = "mldsim"
+runpy.run_module("mldsim", run_name="__main__")
+"""
+
+
 @pytest.fixture(scope="module")
 def wheel_and_sdist(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The sdist of this checkout and the wheel built from that sdist, as a package index would have them."""
@@ -153,3 +179,11 @@ def test_the_installed_wheel_works_away_from_the_checkout(
     assert run.returncode == 0, run.stderr
     assert run.stdout.count(str(site)) == 2
     assert str(repository) not in run.stdout
+
+    script = next((site / "bin").glob("mldsim*"), None) or next((site / "Scripts").glob("mldsim*"))
+    for command in ([str(script)], [sys.executable, "-P", "-m", "mldsim"]):
+        version = subprocess.run(
+            [*command, "--version"], env={**os.environ, "PYTHONPATH": str(site)}, capture_output=True, text=True
+        )
+        assert version.returncode == 0, version.stderr
+        assert mldsim.__version__ in version.stdout
