@@ -1,0 +1,116 @@
+"""Every command of the window, once: its words, its keys, its icon. Menus, tool bar and the sheet of keys read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QAction, QKeySequence
+from PySide6.QtWidgets import QWidget
+
+from mldsim.gui import theme
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One command.
+
+    `keys` are Qt key sequences, the first is the one that is shown. `short` is the word on the tool bar.
+    """
+
+    text: str
+    tip: str
+    keys: tuple[str, ...] = ()
+    icon: str = ""
+    short: str = ""
+    checkable: bool = False
+    group: str = ""
+
+
+SPECS: dict[str, Spec] = {
+    "run": Spec("Run or pause", "Run or pause the simulation", ("Space",), "run", "Run", group="Simulation"),
+    "step": Spec("Single step", "Take one time step and pause", ("Right",), "step", "Step", group="Simulation"),
+    "faster": Spec("Faster", "More time steps between two pictures", ("+", "="), group="Simulation"),
+    "slower": Spec("Slower", "Fewer time steps between two pictures", ("-",), group="Simulation"),
+    "reset": Spec(
+        "Reset", "Back to the start of this simulation", ("Ctrl+Backspace",), "reset", "Reset", group="Simulation"
+    ),
+    "quench": Spec(
+        "Quench", "Descend the loss without inertia until it is flat, then pause", ("Ctrl+D",), "quench", "Quench",
+        group="Simulation",
+    ),
+    "velocities": Spec(
+        "New velocities", "Draw all velocities anew at the target temperature", ("Ctrl+N",), "velocities",
+        "New velocities", group="Simulation",
+    ),
+    "open_model": Spec("Open model…", "Go on with the loss model of a file", ("Ctrl+O",), "model", group="Files"),
+    "open_structure": Spec(
+        "Open structure…", "Start again from the agents and the box of a file", ("Ctrl+Shift+O",), "structure",
+        group="Files",
+    ),
+    "record": Spec(
+        "Record…", "Write the trajectory to an H5MD file while it runs", ("Ctrl+R",), "record", "Record", group="Files"
+    ),
+    "export": Spec(
+        "Export trajectory…", "Write the frames that are kept in memory", ("Ctrl+E",), "export", group="Files"
+    ),
+    "picture": Spec("Save picture…", "Save the view as a picture", ("Ctrl+S",), "picture", "Picture", group="Files"),
+    "quit": Spec("Quit", "Finish the recording and close the window", ("Ctrl+Q",), group="Files"),
+    "view_reset": Spec("Reset view", "Show the whole box", ("R",), "view-reset", group="View"),
+    "bonds": Spec("Bonds", "Show or hide the bonds", ("B",), "bonds", checkable=True, group="View"),
+    "box": Spec("Periodic box", "Show or hide the periodic box", ("U",), "box", checkable=True, group="View"),
+    "orthographic": Spec(
+        "Orthographic", "Parallel projection instead of perspective", ("O",), checkable=True, group="View"
+    ),
+    "axis_x": Spec("Look along x", "Look along the x axis", ("X",), group="View"),
+    "axis_y": Spec("Look along y", "Look along the y axis", ("Y",), group="View"),
+    "axis_z": Spec("Look along z", "Look along the z axis", ("Z",), group="View"),
+    "full_screen": Spec("Full screen", "Fill the whole screen", ("F11",), checkable=True, group="View"),
+    "restore_layout": Spec("Restore layout", "Bring all docks back to their places", group="View"),
+    "keys": Spec("Keys", "What every key does", ("?",), group="Help"),
+    "about": Spec("About mldsim", "Versions, and how to cite", group="Help"),
+}  # fmt: skip
+
+
+class Actions:
+    """The commands of `SPECS` as QActions of a window: ``actions["run"]``.
+
+    Shortcuts act in the whole window. A field that is being typed into claims plain keys for itself before any
+    shortcut sees them (see `mldsim.gui.panels.fields`), so the letter B in a field is only the letter B.
+    """
+
+    def __init__(self, window: QWidget) -> None:
+        self._actions: dict[str, QAction] = {}
+        for name, spec in SPECS.items():
+            action = QAction(spec.text, window)
+            action.setObjectName(name)
+            action.setIconText(spec.short or spec.text)
+            action.setShortcuts([QKeySequence(key) for key in spec.keys])
+            action.setShortcutContext(Qt.ShortcutContext.WindowShortcut)
+            action.setCheckable(spec.checkable)
+            action.setAutoRepeat(name in ("step", "faster", "slower"))
+            self._describe(action, spec.tip)
+            window.addAction(action)
+            self._actions[name] = action
+
+    def __getitem__(self, name: str) -> QAction:
+        return self._actions[name]
+
+    def colour(self, colours: theme.Colours) -> None:
+        """Draw the icons in the colours of a theme."""
+        for name, spec in SPECS.items():
+            if spec.icon:
+                self[name].setIcon(theme.icon(spec.icon, colours))
+
+    def retitle(self, name: str, text: str, short: str, tip: str) -> None:
+        """Give a command other words, such as Pause for Run."""
+        action = self[name]
+        action.setText(text)
+        action.setIconText(short)
+        self._describe(action, tip)
+
+    @staticmethod
+    def _describe(action: QAction, tip: str) -> None:
+        shortcut = action.shortcut().toString(QKeySequence.SequenceFormat.NativeText)
+        action.setToolTip(f"{tip} ({shortcut})" if shortcut else tip)
+        action.setStatusTip("")

@@ -1,0 +1,353 @@
+"""Joins a running simulation to the views.
+
+The controller pulls: a timer of the window calls `Controller.tick`, which takes the newest frame, the events and the
+status, and hands them to the views. What the user asks for goes to the runner as commands. There is no Qt here: the
+views are Protocols, and the whole class is tested with mocks and without a display.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mldsim.errors import MldsimError
+from mldsim.frames import Frame, Mailbox, ThermoTable, Topology
+from mldsim.gui.viewmodel import Curves, StatusLine, curves, next_speed, status_line
+from mldsim.parameters import Parameters, Setup
+from mldsim.runner import (
+    Applied,
+    Command,
+    Event,
+    ExportHistory,
+    Level,
+    Loaded,
+    LoadModel,
+    NewVelocities,
+    Notice,
+    Pause,
+    Quench,
+    Reset,
+    Restart,
+    Run,
+    RunState,
+    SetParameters,
+    StartRecording,
+    Status,
+    Step,
+    StopRecording,
+)
+
+PLOT_INTERVAL = 1 / 6
+"""Seconds between two drawings of the plots."""
+
+STATUS_INTERVAL = 1 / 4
+"""Seconds between two updates of the status bar: faster, and its numbers cannot be read."""
+
+ANSWER_TIME = 1.0
+"""Seconds after which the panel believes what is applied rather than what was asked."""
+
+
+class RunnerLike(Protocol):
+    """What the controller needs of `mldsim.runner.Runner`."""
+
+    @property
+    def mailbox(self) -> Mailbox: ...
+    @property
+    def thermo(self) -> ThermoTable: ...
+    def start(self) -> None: ...
+    def send(self, command: Command) -> None: ...
+    def events(self) -> list[Event]: ...
+    def status(self) -> Status: ...
+    def close(self, timeout: float) -> object: ...
+
+
+class StageView(Protocol):
+    """The 3-D view."""
+
+    def set_topology(self, topology: Topology, box: NDArray[np.float64]) -> None: ...
+    def set_frame(self, frame: Frame) -> None: ...
+    def message(self, text: str | None) -> None: ...
+    @property
+    def frames_drawn(self) -> int: ...
+
+
+class ChartsView(Protocol):
+    """The plots."""
+
+    def wanted(self) -> bool:
+        """False while nobody can see them."""
+        ...
+
+    def show_curves(self, curves: Curves | None) -> None: ...
+
+
+class PanelView(Protocol):
+    """The panel of parameters."""
+
+    def show_parameters(self, applied: Parameters) -> None: ...
+    def show_pending(self, names: frozenset[str]) -> None: ...
+    def show_loaded(self, setup: Setup, model_name: str, n_agents: int) -> None: ...
+
+
+class StatusView(Protocol):
+    """The status bar."""
+
+    def show_status(self, line: StatusLine) -> None: ...
+
+
+class NoticeView(Protocol):
+    """Where sentences for the user appear."""
+
+    def show_notice(self, level: Level, text: str) -> None: ...
+
+
+class CommandsView(Protocol):
+    """Whatever offers commands: it enables those that make sense."""
+
+    def show_state(self, state: RunState, recording: Path | None) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """All the views of one window."""
+
+    stage: StageView
+    charts: ChartsView
+    panel: PanelView
+    status: StatusView
+    notices: NoticeView
+    commands: CommandsView
+
+
+class Controller:
+    """Joins a runner to the views; see the module.
+
+    Parameters
+    ----------
+    runner : RunnerLike
+        Not started yet.
+    views : Views
+    setup, parameters : Setup, Parameters
+        What the runner was made with: shown until the engine answers.
+    clock : callable
+        Seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        runner: RunnerLike,
+        views: Views,
+        setup: Setup,
+        parameters: Parameters,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._runner = runner
+        self._views = views
+        self._clock = clock
+        self.setup = setup
+        self.applied = parameters
+        self.topology: Topology | None = None
+        self.frame: Frame | None = None
+        self.frames_shown = 0
+        self._asked = parameters
+        self._unsent = False
+        self._sent_at = -np.inf
+        self._pending_shown: frozenset[str] = frozenset()
+        self._drawn: deque[tuple[float, int]] = deque()
+        self._plot_at = -np.inf
+        self._plotted = -1
+        self._status_at = -np.inf
+        self._state: tuple[RunState, Path | None] | None = None
+        self._message: str | None = None
+        self._closed = False
+        views.panel.show_parameters(parameters)
+
+    @property
+    def n_agents(self) -> int:
+        """Zero until there is a system."""
+        return self.topology.n_agents if self.topology is not None else 0
+
+    # --- pulled by the timer ---
+
+    def tick(self) -> None:
+        """Show what is new; called about sixty times a second."""
+        if self._closed:
+            return
+        now = self._clock()
+        self._send_asked(now)
+        # The frame is taken first and shown last: the event that announces its system was sent before it.
+        frame = self._runner.mailbox.take()
+        for event in self._runner.events():
+            self._take(event)
+        self._show_pending(now)
+        if frame is not None:
+            self._show_frame(frame)
+        status = self._runner.status()
+        self._show_state(status)
+        if now - self._status_at >= STATUS_INTERVAL:
+            self._status_at = now
+            self._views.status.show_status(status_line(status, self._frames_per_s(now)))
+        if now - self._plot_at >= PLOT_INTERVAL and self._views.charts.wanted():
+            self._plot_at = now
+            self._show_plots()
+
+    def start(self) -> None:
+        """Start the worker; the window is there already."""
+        self._runner.start()
+        self.tick()
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Finish the recording, stop the worker; nothing is shown any more."""
+        if not self._closed:
+            self._closed = True
+            self._runner.close(timeout)
+
+    # --- what the user asks for ---
+
+    def toggle_run(self) -> None:
+        state = self._runner.status().run_state
+        self._runner.send(Pause() if state in (RunState.RUNNING, RunState.QUENCHING) else Run())
+
+    def step(self) -> None:
+        self._runner.send(Step(1))
+
+    def reset(self) -> None:
+        self._runner.send(Reset())
+
+    def quench(self) -> None:
+        self._runner.send(Quench())
+
+    def new_velocities(self) -> None:
+        self._runner.send(NewVelocities())
+
+    def change(self, **changes: object) -> None:
+        """Ask for other parameters; several changes between two ticks become one command."""
+        try:
+            self._asked = self._asked.with_changes(**changes)
+        except MldsimError as error:
+            self.notify(Level.ERROR, str(error))
+            self._views.panel.show_parameters(self.applied)
+            return
+        self._unsent = True
+
+    def change_speed(self, direction: int) -> None:
+        """One notch faster (+1) or slower (-1)."""
+        self.change(steps_per_frame=next_speed(self._asked.steps_per_frame, direction))
+
+    def restart(self, **changes: object) -> None:
+        """Build a new simulation from the present setup with some fields changed."""
+        try:
+            setup = replace(self.setup, **changes)  # type: ignore[arg-type]
+        except MldsimError as error:
+            self.notify(Level.ERROR, str(error))
+            return
+        self._runner.send(Restart(setup))
+
+    def load_model(self, name_or_path: str | Path) -> None:
+        self._runner.send(LoadModel(name_or_path))
+
+    def start_recording(self, path: Path, every: int, *, force: bool = False) -> None:
+        self._runner.send(StartRecording(path, every, force))
+
+    def stop_recording(self) -> None:
+        self._runner.send(StopRecording())
+
+    def export_history(self, path: Path, *, force: bool = False) -> None:
+        self._runner.send(ExportHistory(path, force))
+
+    def notify(self, level: Level, text: str) -> None:
+        """Tell the user something in one sentence."""
+        self._views.notices.show_notice(level, text)
+
+    def status(self) -> Status:
+        return self._runner.status()
+
+    def redraw_plots(self) -> None:
+        """Draw the plots at the next tick even when the table has not changed."""
+        self._plotted = -1
+        self._plot_at = -np.inf
+
+    # --- inside ---
+
+    def _send_asked(self, now: float) -> None:
+        if self._unsent:
+            self._unsent = False
+            self._sent_at = now
+            self._runner.send(SetParameters(self._asked))
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case Applied(parameters):
+                self.applied = parameters
+                self._views.panel.show_parameters(parameters)
+            case Loaded(topology, setup, model_name, box):
+                self.setup = setup
+                self.topology = topology
+                self.frame = None
+                self._views.stage.set_topology(topology, box)
+                self._views.panel.show_loaded(setup, model_name, topology.n_agents)
+                self.redraw_plots()
+            case Notice(level, text):
+                self.notify(level, text)
+            case _:
+                pass  # Stopped: the notice before it said why, and the status says that it is paused.
+
+    def _show_pending(self, now: float) -> None:
+        """Mark what was asked and is not applied yet; give up waiting after a while (the engine may clamp)."""
+        answered = self._asked == self.applied
+        if not answered and not self._unsent and now - self._sent_at > ANSWER_TIME and self._answers():
+            self._asked, answered = self.applied, True
+        names: frozenset[str] = frozenset()
+        if not answered:
+            names = frozenset(
+                name for name in Parameters.__slots__ if getattr(self._asked, name) != getattr(self.applied, name)
+            )
+        if names != self._pending_shown:
+            self._pending_shown = names
+            self._views.panel.show_pending(names)
+            if not names:
+                self._views.panel.show_parameters(self.applied)
+
+    def _answers(self) -> bool:
+        return self._runner.status().run_state in (RunState.RUNNING, RunState.PAUSED, RunState.QUENCHING)
+
+    def _show_frame(self, frame: Frame) -> None:
+        # A frame of the system before the last restart must not meet the new topology.
+        if len(frame.positions) == self.n_agents:
+            self.frame = frame
+            self.frames_shown += 1
+            self._views.stage.set_frame(frame)
+
+    def _frames_per_s(self, now: float) -> float:
+        """Pictures per second over the last two seconds, as counted by the view that draws them."""
+        self._drawn.append((now, self._views.stage.frames_drawn))
+        while now - self._drawn[0][0] > 2.0:
+            self._drawn.popleft()
+        (then, before), (_, after) = self._drawn[0], self._drawn[-1]
+        return (after - before) / (now - then) if now > then else 0.0
+
+    def _show_state(self, status: Status) -> None:
+        state = (status.run_state, status.recording.path if status.recording else None)
+        if state != self._state:
+            self._state = state
+            self._status_at = -np.inf
+            self._views.commands.show_state(*state)
+        message: str | None = None
+        if status.run_state in (RunState.STARTING, RunState.FAILED):
+            message = status.message or "Building the simulation"
+        if message != self._message:
+            self._message = message
+            self._views.stage.message(message)
+
+    def _show_plots(self) -> None:
+        version = self._runner.thermo.version
+        if version != self._plotted:
+            self._plotted = version
+            self._views.charts.show_curves(curves(self._runner.thermo.columns(), self.n_agents))

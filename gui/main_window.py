@@ -1,0 +1,509 @@
+"""The window: the view in the centre, panel and plots in docks, commands in menus and on the tool bar."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from PySide6.QtCore import QByteArray, QEvent, QPoint, QSize, Qt, QTimer, Signal
+from PySide6.QtGui import QAction, QActionGroup, QCloseEvent, QCursor, QImage, QImageWriter
+from PySide6.QtWidgets import (
+    QApplication,
+    QDialog,
+    QDockWidget,
+    QFileDialog,
+    QMainWindow,
+    QMenu,
+    QToolBar,
+    QToolButton,
+    QToolTip,
+    QVBoxLayout,
+    QWidget,
+)
+
+from mldsim.errors import MldsimError, WorkFailed
+from mldsim.gui import theme
+from mldsim.gui.actions import Actions
+from mldsim.gui.controller import Controller, RunnerLike, Views
+from mldsim.gui.dialogs.about import AboutDialog
+from mldsim.gui.dialogs.keys import KeysDialog
+from mldsim.gui.dialogs.save import EXPORTS, PictureDialog, RecordDialog, SaveDialog
+from mldsim.gui.panels.notices import NoticeBar
+from mldsim.gui.panels.parameters import COLOURING_NAMES, ParameterPanel
+from mldsim.gui.panels.status import StatusBar
+from mldsim.gui.plots.thermo import ThermoPlots
+from mldsim.gui.preferences import LAYOUT_VERSION, Preferences
+from mldsim.gui.theme import Theme
+from mldsim.gui.viewmodel import agent_text
+from mldsim.gui.viewport import Colouring, Style, Viewport
+from mldsim.loss import shipped_models
+from mldsim.parameters import Parameters, Setup
+from mldsim.runner import Level, RunState
+
+T = TypeVar("T")
+
+TICK_MS = 16
+
+STYLE_NAMES: dict[Style, str] = {
+    Style.BALL_AND_STICK: "Balls and sticks",
+    Style.SPACE_FILLING: "Space-filling spheres",
+    Style.STICKS: "Sticks",
+}
+
+MODELS = "Loss models (*.json);;All files (*)"
+STRUCTURES = "Structures (*.xyz *.extxyz *.h5 *.h5md *.hdf5 *.cif *.pdb *.gro *.data);;All files (*)"
+
+
+def save_image(image: QImage, path: Path) -> None:
+    """Write a picture as PNG.
+
+    Raises
+    ------
+    WorkFailed
+        If the file cannot be written.
+    """
+    writer = QImageWriter(str(path), QByteArray(b"PNG"))
+    if not writer.write(image):
+        raise WorkFailed(f"{path}: the picture cannot be written ({writer.errorString()}); choose another file.")
+
+
+class MainWindow(QMainWindow):
+    """The window of one simulation.
+
+    Parameters
+    ----------
+    runner : RunnerLike
+        Not started yet; the window starts it when it is shown and closes it when it is closed.
+    setup, parameters : Setup, Parameters
+        What the runner was made with.
+    preferences : Preferences
+    """
+
+    closed = Signal()
+    fault = Signal(str)
+    """A sentence about a fault, from whichever thread; an empty one asks the window to close."""
+
+    def __init__(self, runner: RunnerLike, setup: Setup, parameters: Parameters, preferences: Preferences) -> None:
+        super().__init__()
+        self.setWindowTitle("mldsim")
+        self.setWindowIcon(theme.application_icon())
+        self.setDockOptions(
+            QMainWindow.DockOption.AnimatedDocks
+            | QMainWindow.DockOption.AllowNestedDocks
+            | QMainWindow.DockOption.AllowTabbedDocks
+        )
+        self.preferences = preferences
+        self.viewport = Viewport(self)
+        self.notices = NoticeBar()
+        self.panel = ParameterPanel(shipped_models(), setup)
+        self.plots = ThermoPlots()
+        self.status_bar = StatusBar()
+        self.actions_ = Actions(self)
+        self._keys: KeysDialog | None = None
+        self._about: AboutDialog | None = None
+        self._recording: Path | None = None
+
+        self._build_centre()
+        self._build_docks()
+        self._build_tool_bar()
+        views = Views(self.viewport, self.plots, self.panel, self.status_bar, self.notices, self)
+        self.controller = Controller(runner, views, setup, parameters)
+        self._connect()
+        self._build_menus()
+        self.setStatusBar(self.status_bar)
+        self._default_layout = self.saveState(LAYOUT_VERSION)
+        self._restore()
+
+        self._timer = QTimer(self)
+        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
+        self._timer.setInterval(TICK_MS)
+        self._timer.timeout.connect(self.controller.tick)
+
+    def start(self) -> None:
+        """Show the window, then start the worker: the window is there before anything is computed."""
+        if not self.isVisible():
+            self.show()
+        self.viewport.widget.setFocus()
+        self.controller.start()
+        self._timer.start()
+
+    @property
+    def paused(self) -> bool:
+        """Whether the simulation stands still."""
+        return self.controller.status().run_state is RunState.PAUSED
+
+    def picture_of_window(self) -> QImage:
+        """The whole window as it is on the screen, the 3-D view included."""
+        # Qt draws a QOpenGLWidget anew when it is grabbed, so the view is in the picture.
+        return self.grab().toImage().convertToFormat(QImage.Format.Format_RGB32)
+
+    # --- the CommandsView of the controller ---
+
+    def show_state(self, state: RunState, recording: Path | None) -> None:
+        """Enable the commands that make sense now, and give those that toggle their present name."""
+        moving = state in (RunState.RUNNING, RunState.QUENCHING)
+        alive = moving or state is RunState.PAUSED
+        actions = self.actions_
+        for name in (
+            "run",
+            "step",
+            "reset",
+            "quench",
+            "velocities",
+            "record",
+            "export",
+            "faster",
+            "slower",
+            "open_model",
+        ):
+            actions[name].setEnabled(alive)
+        actions["record"].setEnabled(alive or recording is not None)
+        self.panel.quench.setEnabled(alive)
+        self.panel.velocities.setEnabled(alive)
+        if moving:
+            actions.retitle("run", "Pause", "Pause", "Pause the simulation")
+        else:
+            actions.retitle("run", "Run", "Run", "Go on with the simulation")
+        self._recording = recording
+        if recording is None:
+            actions.retitle("record", "Record…", "Record", "Write the trajectory to an H5MD file while it runs")
+        else:
+            actions.retitle("record", "Stop recording", "Stop", f"Finish {recording.name}")
+        self._moving = moving
+        self._draw_toggles()
+
+    # --- commands of the user ---
+
+    def ask_model(self) -> None:
+        path = self._ask_file("Open a loss model", MODELS)
+        if path is not None:
+            self.controller.load_model(path)
+
+    def ask_structure(self) -> None:
+        path = self._ask_file("Open a structure to start from", STRUCTURES)
+        if path is not None:
+            self.controller.restart(start=path)
+
+    def toggle_recording(self) -> None:
+        """Stop the recording, or ask where to record."""
+        if self._recording is not None:
+            self.controller.stop_recording()
+            return
+        applied = self.controller.applied
+        dialog = RecordDialog(
+            self, self._new_file("h5md"), applied.steps_per_frame, applied.timestep, self.controller.n_agents
+        )
+
+        def record() -> None:
+            self._remember_folder(dialog.output.path)
+            self.controller.start_recording(dialog.output.path, dialog.every, force=dialog.output.exists)
+
+        self._open(dialog, record)
+
+    def ask_export(self) -> None:
+        frames = self.controller.status().memory_frames
+        dialog = SaveDialog(self, f"Export {frames} frames kept in memory", "Export", self._new_file("h5md"), EXPORTS)
+
+        def export() -> None:
+            self._remember_folder(dialog.output.path)
+            self.controller.export_history(dialog.output.path, force=dialog.output.exists)
+
+        self._open(dialog, export)
+
+    def ask_picture(self) -> None:
+        ratio = self.devicePixelRatioF()
+        size = self.viewport.widget.size()
+        dialog = PictureDialog(self, self._new_file("png"), round(size.width() * ratio), round(size.height() * ratio))
+
+        def save() -> None:
+            self._remember_folder(dialog.output.path)
+            self.save_picture(dialog.output.path, *dialog.size_pixels, transparent=dialog.transparent)
+
+        self._open(dialog, save)
+
+    def save_picture(self, path: Path, width: int, height: int, *, transparent: bool = False) -> None:
+        """Save the view; says what came of it."""
+        try:
+            save_image(self.viewport.picture(width, height, transparent=transparent), path)
+        except MldsimError as error:
+            self.notices.show_notice(Level.ERROR, str(error))
+        else:
+            self.notices.show_notice(Level.INFO, f"The picture was saved as {path}.")
+
+    def set_theme(self, name: Theme) -> None:
+        """Dark or light."""
+        application = QApplication.instance()
+        assert isinstance(application, QApplication)
+        self.theme = name
+        self._colours = theme.apply_theme(application, name)
+        self.actions_.colour(self._colours)
+        self._draw_toggles()
+        self.panel.colour(self._colours)
+        self.plots.colour(self._colours)
+        self.notices.colour(self._colours)
+        self.viewport.set_theme(name)
+        self.controller.redraw_plots()
+        self._theme_actions[name].setChecked(True)
+
+    def set_colouring(self, colouring: Colouring) -> None:
+        """Colour agents by element or by their loss."""
+        self._colouring = colouring
+        self.viewport.set_colouring(colouring)
+        self.panel.show_colouring(colouring)
+        self._colouring_actions[colouring].setChecked(True)
+
+    def set_style(self, style: Style) -> None:
+        """Balls and sticks, spheres that fill space, or sticks."""
+        self._style = style
+        self.viewport.set_style(style)
+        self._style_actions[style].setChecked(True)
+
+    def restore_layout(self) -> None:
+        """Bring all docks back to where they were made."""
+        self.restoreState(self._default_layout, LAYOUT_VERSION)
+        for dock in (self._panel_dock, self._plots_dock):
+            dock.show()
+        self._size_docks()
+
+    # --- Qt ---
+
+    def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802
+        self._timer.stop()
+        self._remember()
+        self.controller.close()
+        self.closed.emit()
+        super().closeEvent(event)
+
+    def changeEvent(self, event: QEvent) -> None:  # noqa: N802
+        if event.type() == QEvent.Type.WindowStateChange:
+            self.actions_["full_screen"].setChecked(self.isFullScreen())
+        super().changeEvent(event)
+
+    # --- built once ---
+
+    def _build_centre(self) -> None:
+        centre = QWidget()
+        centre.setObjectName("centre")
+        column = QVBoxLayout(centre)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self.notices)
+        column.addWidget(self.viewport.widget, 1)
+        self.viewport.widget.setMinimumSize(240, 160)
+        self.setCentralWidget(centre)
+
+    def _build_docks(self) -> None:
+        self._panel_dock = self._dock(
+            "Parameters", "dock_parameters", self.panel, Qt.DockWidgetArea.RightDockWidgetArea
+        )
+        self._plots_dock = self._dock("Plots", "dock_plots", self.plots, Qt.DockWidgetArea.BottomDockWidgetArea)
+        # The panel is tall and the plots are wide: the corner between them belongs to the panel.
+        self.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
+        self.setCorner(Qt.Corner.BottomLeftCorner, Qt.DockWidgetArea.LeftDockWidgetArea)
+
+    def _dock(self, title: str, name: str, widget: QWidget, area: Qt.DockWidgetArea) -> QDockWidget:
+        dock = QDockWidget(title, self)
+        dock.setObjectName(name)
+        dock.setWidget(widget)
+        self.addDockWidget(area, dock)
+        return dock
+
+    def _build_tool_bar(self) -> None:
+        bar = QToolBar("Tools", self)
+        bar.setObjectName("tool_bar")
+        bar.setMovable(False)
+        bar.setIconSize(QSize(18, 18))
+        bar.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        bar.setContextMenuPolicy(Qt.ContextMenuPolicy.PreventContextMenu)
+        for name in ("run", "step", "reset", None, "quench", "velocities", None, "record", "picture"):
+            if name is None:
+                bar.addSeparator()
+                continue
+            bar.addAction(self.actions_[name])
+            button = bar.widgetForAction(self.actions_[name])
+            assert isinstance(button, QToolButton)
+            button.setObjectName(name)
+            button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+            if name == "run":
+                # Run and Pause differ in width; the buttons beside it stay where they are.
+                self._run_button = button
+            if name == "record":
+                self._record_button = button
+        self.addToolBar(bar)
+        self._moving = False
+
+    def _build_menus(self) -> None:
+        menus = self.menuBar()
+        a = self.actions_
+        files = menus.addMenu("&File")
+        self._fill(files, "open_model", "open_structure", None, "record", "export", "picture", None, "quit")
+        simulation = menus.addMenu("&Simulation")
+        self._fill(simulation, "run", "step", "faster", "slower", None, "reset", "quench", "velocities")
+        view = menus.addMenu("&View")
+        self._colouring_actions = self._choices(view.addMenu("Colour by"), COLOURING_NAMES, self.set_colouring)
+        self._style_actions = self._choices(view.addMenu("Draw as"), STYLE_NAMES, self.set_style)
+        self._fill(view, "bonds", "box", "orthographic", None, "view_reset", "axis_x", "axis_y", "axis_z", None)
+        self._theme_actions = self._choices(
+            view.addMenu("Theme"), {Theme.DARK: "Dark", Theme.LIGHT: "Light"}, self.set_theme
+        )
+        view.addAction(self._panel_dock.toggleViewAction())
+        view.addAction(self._plots_dock.toggleViewAction())
+        self._fill(view, "restore_layout", None, "full_screen")
+        self._fill(menus.addMenu("&Help"), "keys", "about")
+        a["quit"].setMenuRole(QAction.MenuRole.QuitRole)
+        a["about"].setMenuRole(QAction.MenuRole.AboutRole)
+
+    def _fill(self, menu: QMenu, *names: str | None) -> None:
+        for name in names:
+            if name is None:
+                menu.addSeparator()
+            else:
+                menu.addAction(self.actions_[name])
+
+    def _choices(self, menu: QMenu, names: dict[T, str], chosen: Callable[[T], None]) -> dict[T, QAction]:
+        group = QActionGroup(self)
+        actions: dict[T, QAction] = {}
+        for value, title in names.items():
+            action = menu.addAction(title)
+            action.setCheckable(True)
+            action.triggered.connect(lambda _=False, value=value: chosen(value))
+            group.addAction(action)
+            actions[value] = action
+        return actions
+
+    def _connect(self) -> None:
+        controller, view = self.controller, self.viewport
+        commands: dict[str, Callable[[], object]] = {
+            "run": controller.toggle_run,
+            "step": controller.step,
+            "faster": lambda: controller.change_speed(+1),
+            "slower": lambda: controller.change_speed(-1),
+            "reset": controller.reset,
+            "quench": controller.quench,
+            "velocities": controller.new_velocities,
+            "open_model": self.ask_model,
+            "open_structure": self.ask_structure,
+            "record": self.toggle_recording,
+            "export": self.ask_export,
+            "picture": self.ask_picture,
+            "quit": self.close,
+            "view_reset": view.reset_view,
+            "axis_x": lambda: view.axis_view("x"),
+            "axis_y": lambda: view.axis_view("y"),
+            "axis_z": lambda: view.axis_view("z"),
+            "restore_layout": self.restore_layout,
+            "keys": self._show_keys,
+            "about": self._show_about,
+        }
+        for name, command in commands.items():
+            self.actions_[name].triggered.connect(lambda _=False, command=command: command())
+        self.actions_["bonds"].toggled.connect(view.show_bonds)
+        self.actions_["box"].toggled.connect(view.show_box)
+        self.actions_["orthographic"].toggled.connect(view.set_orthographic)
+        self.actions_["full_screen"].triggered.connect(self._set_full_screen)
+        panel = self.panel
+        panel.changed.connect(lambda changes: controller.change(**changes))
+        panel.restart_asked.connect(lambda changes: controller.restart(**changes))
+        panel.model_asked.connect(controller.load_model)
+        panel.open_model_asked.connect(self.ask_model)
+        panel.quench_asked.connect(controller.quench)
+        panel.velocities_asked.connect(controller.new_velocities)
+        panel.colouring_chosen.connect(self.set_colouring)
+        view.clicked.connect(self._show_agent)
+        self.fault.connect(self._on_fault)
+
+    # --- inside ---
+
+    def _restore(self) -> None:
+        preferences = self.preferences
+        geometry = preferences.layout("geometry")
+        if geometry is None or not self.restoreGeometry(geometry):
+            self._first_size()
+        layout = preferences.layout("layout")
+        if layout is None or not self.restoreState(layout, LAYOUT_VERSION):
+            self._size_docks()
+        self.set_theme(preferences.choice("theme", Theme.DARK))
+        self.set_colouring(preferences.choice("colouring", Colouring.ELEMENT))
+        self.set_style(preferences.choice("style", Style.BALL_AND_STICK))
+        for name, default in (("bonds", True), ("box", True), ("orthographic", False)):
+            action = self.actions_[name]
+            wanted = preferences.flag(name, default)
+            action.setChecked(wanted)
+            action.toggled.emit(wanted)
+
+    def _remember(self) -> None:
+        preferences = self.preferences
+        preferences.set("geometry", self.saveGeometry())
+        preferences.set("layout", self.saveState(LAYOUT_VERSION))
+        preferences.set("theme", self.theme)
+        preferences.set("colouring", self._colouring)
+        preferences.set("style", self._style)
+        for name in ("bonds", "box", "orthographic"):
+            preferences.set(name, self.actions_[name].isChecked())
+        preferences.save()
+
+    def _first_size(self) -> None:
+        screen = self.screen().availableGeometry()
+        size = QSize(min(1440, screen.width()), min(900, screen.height()))
+        self.resize(size)
+        self.move(screen.center() - QPoint(size.width() // 2, size.height() // 2))
+
+    def _size_docks(self) -> None:
+        self.resizeDocks([self._panel_dock], [self.panel.minimumWidth()], Qt.Orientation.Horizontal)
+        self.resizeDocks([self._plots_dock], [max(218, self.height() // 4)], Qt.Orientation.Vertical)
+
+    def _draw_toggles(self) -> None:
+        """The icons of Run and Record say what a click would do."""
+        c = self._colours
+        self.actions_["run"].setIcon(theme.icon("pause" if self._moving else "run", c, colour=c.on_accent))
+        recording = self._recording is not None
+        self.actions_["record"].setIcon(theme.icon("record-stop" if recording else "record", c, colour=c.error))
+        self._record_button.setProperty("recording", recording)
+        self._record_button.style().unpolish(self._record_button)
+        self._record_button.style().polish(self._record_button)
+        width = self._run_button.fontMetrics().horizontalAdvance("Pause") + 64
+        self._run_button.setMinimumWidth(width)
+
+    def _show_agent(self, agent: int | None) -> None:
+        text = agent_text(agent, self.controller.topology, self.controller.frame) if agent is not None else ""
+        QToolTip.showText(QCursor.pos(), text, self.viewport.widget)
+
+    def _on_fault(self, text: str) -> None:
+        if text:
+            self.notices.show_notice(Level.ERROR, text)
+        else:
+            self.close()
+
+    def _show_keys(self) -> None:
+        self._keys = self._keys or KeysDialog(self)
+        self._keys.show()
+
+    def _show_about(self) -> None:
+        self._about = self._about or AboutDialog(self)
+        self._about.show()
+
+    def _set_full_screen(self, wanted: bool) -> None:
+        if wanted:
+            self.showFullScreen()
+        else:
+            self.showNormal()
+
+    def _open(self, dialog: QDialog, accepted: Callable[[], None]) -> None:
+        dialog.accepted.connect(accepted)
+        dialog.open()
+
+    def _ask_file(self, title: str, kinds: str) -> Path | None:
+        name, _ = QFileDialog.getOpenFileName(self, title, str(self.preferences.folder("folder")), kinds)
+        if not name:
+            return None
+        self._remember_folder(Path(name))
+        return Path(name)
+
+    def _new_file(self, suffix: str) -> Path:
+        moment = datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S")
+        return self.preferences.folder("folder") / f"mldsim-{moment}.{suffix}"
+
+    def _remember_folder(self, path: Path) -> None:
+        self.preferences.set("folder", path.parent)

@@ -1,0 +1,272 @@
+"""The panel of everything that can be set: while the simulation runs, and with a restart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from mldsim.gui import theme
+from mldsim.gui.panels.fields import LABEL_WIDTH, Choice, FlatButton, NumberRow
+from mldsim.gui.viewmodel import THERMOSTAT_NAMES, THERMOSTAT_PHYSICS, model_card
+from mldsim.gui.viewport.colours import Colouring
+from mldsim.parameters import FIELDS, Parameters, Setup, ThermostatKind
+
+COLOURING_NAMES: dict[Colouring, str] = {Colouring.ELEMENT: "Element", Colouring.LOSS: "Loss of each agent"}
+
+LIVE = ("temperature", "coupling_time", "timestep", "steps_per_frame")
+RESTART = ("molecules", "density", "seed")
+OPEN_FILE = "open a file"
+
+
+class ParameterPanel(QScrollArea):
+    """Parameters, model, colouring, and what needs a restart; built once, then only filled.
+
+    Signals
+    -------
+    changed(dict) : some fields of `Parameters` are asked for
+    restart_asked(dict) : a new simulation with these fields of `Setup`
+    model_asked(str) : another loss model, by name or path
+    """
+
+    changed = Signal(dict)
+    restart_asked = Signal(dict)
+    model_asked = Signal(str)
+    open_model_asked = Signal()
+    open_structure_asked = Signal()
+    quench_asked = Signal()
+    velocities_asked = Signal()
+    colouring_chosen = Signal(Colouring)
+
+    def __init__(self, shipped_models: list[str], setup: Setup) -> None:
+        super().__init__()
+        self.setWidgetResizable(True)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._setup = setup
+        self._shipped = shipped_models
+        self._buttons: list[FlatButton] = []
+        content = QWidget()
+        content.setObjectName("panel")
+        content.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        self._column = QVBoxLayout(content)
+        self._column.setContentsMargins(12, 8, 12, 10)
+        self._column.setSpacing(5)
+        self._build_dynamics()
+        self._build_model()
+        self._build_view()
+        self._build_restart()
+        self._column.addStretch(1)
+        self.setWidget(content)
+        self.setMinimumWidth(content.minimumSizeHint().width() + 14)
+        self._show_model(setup.model)
+        self._show_setup()
+
+    # --- what the controller shows ---
+
+    def show_parameters(self, applied: Parameters) -> None:
+        """Show parameters as the engine took them."""
+        for name in LIVE:
+            self.rows[name].show_applied(float(getattr(applied, name)))
+        self.thermostat.show_data(applied.thermostat)
+        self.thermostat.setToolTip(f"<p>{THERMOSTAT_PHYSICS[applied.thermostat]}</p>")
+        self.rows["coupling_time"].set_available(applied.thermostat is not ThermostatKind.NONE)
+        self.rows["temperature"].show_applied(applied.temperature)
+
+    def show_pending(self, names: frozenset[str]) -> None:
+        """Mark what was asked for and is not applied yet."""
+        for name in LIVE:
+            self.rows[name].set_pending(name in names)
+
+    def show_loaded(self, setup: Setup, model_name: str, n_agents: int) -> None:
+        """Show another system or another model."""
+        self._setup = setup
+        self._show_model(setup.model)
+        self.card.setText(model_card(setup.model, model_name))
+        self._show_setup(n_agents)
+
+    def show_colouring(self, colouring: Colouring) -> None:
+        self.colouring.show_data(colouring)
+
+    def colour(self, colours: theme.Colours) -> None:
+        """Draw the icons in the colours of a theme."""
+        for row in (*self.rows.values(), *self.restart_rows.values()):
+            row.undo.colour(colours)
+        for button in self._buttons:
+            button.colour(colours)
+
+    # --- built once ---
+
+    def _build_dynamics(self) -> None:
+        self._heading("Dynamics")
+        self.rows = {name: NumberRow(name) for name in LIVE}
+        self.thermostat = Choice()
+        for kind, title in THERMOSTAT_NAMES.items():
+            self.thermostat.addItem(title, kind)
+        self.thermostat.activated.connect(self._on_thermostat)
+        self._column.addWidget(self.rows["temperature"])
+        self._labelled("Thermostat", self.thermostat)
+        for name in ("coupling_time", "timestep", "steps_per_frame"):
+            self._column.addWidget(self.rows[name])
+        for name, row in self.rows.items():
+            row.asked.connect(lambda value, name=name: self._on_number(name, value))
+        self.quench = self._button("Quench", "Descend the loss without inertia until it is flat, then pause (Ctrl+D)")
+        self.quench.clicked.connect(self.quench_asked)
+        self.velocities = self._button("New velocities", "Draw all velocities at the target temperature (Ctrl+N)")
+        self.velocities.clicked.connect(self.velocities_asked)
+        self._side_by_side(self.quench, self.velocities)
+
+    def _build_model(self) -> None:
+        self._heading("Loss model")
+        self.model = Choice()
+        for name in self._shipped:
+            self.model.addItem(name, name)
+        self.model.insertSeparator(self.model.count())
+        self.model.addItem("Open file…", OPEN_FILE)
+        self.model.activated.connect(self._on_model)
+        self._labelled("Model", self.model)
+        self.card = QLabel()
+        self.card.setProperty("dim", True)
+        self.card.setWordWrap(True)
+        self.card.setTextFormat(Qt.TextFormat.RichText)
+        self.card.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self._column.addWidget(self.card)
+
+    def _build_view(self) -> None:
+        self._heading("View")
+        self.colouring = Choice()
+        for kind, title in COLOURING_NAMES.items():
+            self.colouring.addItem(title, kind)
+        self.colouring.activated.connect(lambda _: self.colouring_chosen.emit(self.colouring.currentData()))
+        self._labelled("Colour by", self.colouring)
+
+    def _build_restart(self) -> None:
+        self._heading("Start again with")
+        self.restart_rows = {name: NumberRow(name, slider=False) for name in RESTART}
+        for row in self.restart_rows.values():
+            self._column.addWidget(row)
+            row.asked.connect(lambda value, row=row: self._on_restart_number(row, value))
+            row.box.lineEdit().textEdited.connect(self._on_restart_edited)
+        self.start_text = QLabel()
+        self.start_text.setProperty("dim", True)
+        self.start_text.setWordWrap(True)
+        self.start_text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self._column.addWidget(self.start_text)
+        self.water_box = self._button("Use a water box", "Forget the structure file and build a box of water again")
+        self.water_box.clicked.connect(self._on_water_box)
+        self.restart = self._button("Apply and restart", "Build a new simulation; the present one ends")
+        self.restart.setProperty("primary", True)
+        self.restart.clicked.connect(self._on_restart)
+        self._side_by_side(self.water_box, self.restart)
+
+    def _heading(self, text: str) -> None:
+        if self._column.count():
+            line = QFrame()
+            line.setProperty("line", True)
+            self._column.addSpacing(3)
+            self._column.addWidget(line)
+            self._column.addSpacing(1)
+        label = QLabel(text)
+        label.setProperty("section", True)
+        self._column.addWidget(label)
+
+    def _labelled(self, text: str, widget: QWidget) -> None:
+        row = QHBoxLayout()
+        row.setSpacing(6)
+        label = QLabel(text)
+        label.setFixedWidth(LABEL_WIDTH)
+        row.addWidget(label)
+        row.addWidget(widget, 1)
+        self._column.addLayout(row)
+
+    def _button(self, text: str, tip: str) -> QPushButton:
+        button = QPushButton(text)
+        button.setToolTip(tip)
+        button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        return button
+
+    def _side_by_side(self, *buttons: QPushButton) -> None:
+        row = QHBoxLayout()
+        row.setSpacing(6)
+        for button in buttons:
+            row.addWidget(button, 1)
+        self._column.addLayout(row)
+
+    # --- what the user does ---
+
+    def _on_number(self, name: str, value: float) -> None:
+        self.changed.emit({name: int(value) if FIELDS[name].integer else value})
+
+    def _on_thermostat(self) -> None:
+        self.changed.emit({"thermostat": self.thermostat.currentData()})
+
+    def _on_model(self) -> None:
+        data = self.model.currentData()
+        self._show_model_choice()  # what is shown is what is applied; the answer of the engine changes it
+        if data == OPEN_FILE:
+            self.open_model_asked.emit()
+        elif data != self._setup.model:
+            self.model_asked.emit(data)
+
+    def _on_restart_number(self, row: NumberRow, value: float) -> None:
+        row.box.show_value(value)
+        self._on_restart_edited()
+
+    def _on_restart_edited(self) -> None:
+        changed = self._restart_changes()
+        typing = any(row.box.being_typed() for row in self.restart_rows.values())
+        self.restart.setEnabled(bool(changed) or typing)
+        for name, row in self.restart_rows.items():
+            row.undo.setEnabled(row.isEnabled() and row.value != FIELDS[name].default)
+
+    def _on_restart(self) -> None:
+        for row in self.restart_rows.values():
+            row.box.interpretText()
+        changes = self._restart_changes()
+        if changes:
+            self.restart_asked.emit(changes)
+
+    def _on_water_box(self) -> None:
+        self.restart_asked.emit({**self._restart_changes(), "start": None})
+
+    def _restart_changes(self) -> dict[str, float | int]:
+        changes: dict[str, float | int] = {}
+        for name, row in self.restart_rows.items():
+            value = int(row.value) if FIELDS[name].integer else row.value
+            if row.isEnabled() and value != getattr(self._setup, name):
+                changes[name] = value
+        return changes
+
+    # --- shown ---
+
+    def _show_setup(self, n_agents: int = 0) -> None:
+        start: Path | None = self._setup.start
+        for name, row in self.restart_rows.items():
+            row.set_available(start is None or name == "seed")
+            row.box.show_value(float(getattr(self._setup, name)))
+            row.undo.setEnabled(row.isEnabled() and row.value != FIELDS[name].default)
+        if start is None:
+            self.start_text.setText("These are read when the simulation is built, so they need a restart.")
+        else:
+            agents = f", {n_agents} agents" if n_agents else ""
+            self.start_text.setText(f"Started from {start.name}{agents}: the file gives the agents and the box.")
+        self.water_box.setVisible(start is not None)
+        self.restart.setEnabled(False)
+
+    def _show_model(self, model: str) -> None:
+        if self.model.findData(model) < 0:
+            self.model.insertItem(len(self._shipped), Path(model).name, model)
+        self._show_model_choice()
+
+    def _show_model_choice(self) -> None:
+        self.model.show_data(self._setup.model)

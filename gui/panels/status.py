@@ -1,0 +1,48 @@
+"""The status bar: where it computes, how far it is, how fast it goes, what is recorded."""
+
+from __future__ import annotations
+
+from PySide6.QtWidgets import QLabel, QStatusBar
+
+from mldsim.gui.viewmodel import StatusLine
+
+
+class StatusBar(QStatusBar):
+    """Shows a `StatusLine`; parts keep their widest width so that changing numbers do not make the bar tremble."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setSizeGripEnabled(False)
+        self._labels: dict[str, QLabel] = {}
+        for name in ("device", "agents", "time", "speed", "rate", "display"):
+            self._labels[name] = QLabel()
+            self.addWidget(self._labels[name])
+        self._labels["recording"] = QLabel()
+        self.addPermanentWidget(self._labels["recording"])
+        self._labels["time"].setToolTip("Simulated time since the start of this simulation")
+        self._labels["speed"].setToolTip("Time steps per second of the clock on the wall")
+        self._labels["rate"].setToolTip("Simulated nanoseconds per day on the wall")
+        self._labels["display"].setToolTip("Pictures per second; the simulation never waits for them")
+
+    def show_status(self, line: StatusLine) -> None:
+        for name, label in self._labels.items():
+            self._set(label, getattr(line, name))
+        self._labels["device"].setToolTip(line.device_tip)
+        recording = self._labels["recording"]
+        recording.setToolTip(line.recording_tip)
+        if recording.property("level") != line.recording_level.value:
+            recording.setProperty("level", line.recording_level.value)
+            recording.style().unpolish(recording)
+            recording.style().polish(recording)
+
+    def text(self, name: str) -> str:
+        """What one part shows."""
+        return self._labels[name].text()
+
+    @staticmethod
+    def _set(label: QLabel, text: str) -> None:
+        if label.text() != text:
+            label.setText(text)
+            label.setVisible(bool(text))
+            # Grow only: shrinking on every change of a digit would make the whole bar tremble.
+            label.setMinimumWidth(max(label.minimumWidth(), label.sizeHint().width()) if text else 0)

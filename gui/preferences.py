@@ -1,0 +1,67 @@
+"""What the window remembers from one start to the next. Broken or missing settings never stop a start."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import TypeVar
+
+import platformdirs
+from PySide6.QtCore import QByteArray, QSettings
+
+E = TypeVar("E", bound=enum.Enum)
+
+LAYOUT_VERSION = 1
+"""Raised when docks are added or renamed: a layout of an older window is then forgotten."""
+
+
+def default_path() -> Path:
+    """Where the settings of the window are kept."""
+    return Path(platformdirs.user_config_dir("mldsim")) / "window.ini"
+
+
+class Preferences:
+    """A thin, forgiving layer over QSettings: whatever cannot be understood is as if it were not there."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._settings = QSettings(str(path or default_path()), QSettings.Format.IniFormat)
+
+    def choice(self, key: str, default: E) -> E:
+        """A member of the enum of `default`."""
+        try:
+            return type(default)(self._settings.value(key, default.value))
+        except (ValueError, TypeError, EOFError):
+            return default
+
+    def flag(self, key: str, default: bool) -> bool:
+        value = self._value(key)
+        return {"true": True, "false": False}.get(str(value).lower(), default)
+
+    def folder(self, key: str) -> Path:
+        """A folder that exists; the user's home otherwise."""
+        value = self._value(key)
+        path = Path(value) if isinstance(value, str) and value else Path.home()
+        try:
+            return path if path.is_dir() else Path.home()
+        except OSError:
+            return Path.home()
+
+    def layout(self, key: str) -> QByteArray | None:
+        value = self._value(key)
+        return value if isinstance(value, QByteArray) and not value.isEmpty() else None
+
+    def set(self, key: str, value: enum.Enum | bool | Path | QByteArray) -> None:
+        """Remember a value."""
+        if isinstance(value, enum.Enum):
+            value = value.value
+        self._settings.setValue(key, str(value) if isinstance(value, Path) else value)
+
+    def save(self) -> None:
+        """Write to disk; a disk that refuses costs the memory, not the window."""
+        self._settings.sync()
+
+    def _value(self, key: str) -> object:
+        try:
+            return self._settings.value(key)
+        except (ValueError, TypeError, EOFError, RuntimeError):  # an entry that Qt cannot decode
+            return None

@@ -1,0 +1,316 @@
+"""What the window shows, as plain values: no Qt here, so all of it can be tested without a display."""
+
+from __future__ import annotations
+
+import enum
+import html
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mldsim import units
+from mldsim.errors import MldsimError
+from mldsim.frames import Frame, Topology
+from mldsim.loss import LossModel, Scope, load_model
+from mldsim.parameters import FIELDS, Field, ThermostatKind
+from mldsim.runner import RunState, Status
+from mldsim.units import format_time
+
+Array = NDArray[np.float64]
+
+THERMOSTAT_NAMES: dict[ThermostatKind, str] = {
+    ThermostatKind.NOSE_HOOVER: "Nosé–Hoover chain",
+    ThermostatKind.LANGEVIN: "Langevin (BAOAB)",
+    ThermostatKind.CSVR: "CSVR (stochastic rescaling)",
+    ThermostatKind.NONE: "None (constant energy)",
+}
+
+THERMOSTAT_PHYSICS: dict[ThermostatKind, str] = {
+    ThermostatKind.NOSE_HOOVER: "A chain of extra variables breathes heat in and out: deterministic, canonical.",
+    ThermostatKind.LANGEVIN: "Friction and noise on every agent: canonical and robust, slows diffusion.",
+    ThermostatKind.CSVR: "Velocities are rescaled to a kinetic energy drawn at random: canonical, mild.",
+    ThermostatKind.NONE: "No heat is exchanged; with a shared loss the total energy stays what it is.",
+}
+
+SCOPE_NAMES: dict[Scope, str] = {Scope.SHARED: "Shared", Scope.OWN: "Own"}
+
+RUNNING_MEAN = 500.0
+"""Window of the running mean of the temperature, fs: many O-H periods, still short beside a change of the target."""
+
+SPEEDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+"""What + and - go through, steps per frame."""
+
+
+class SliderScale:
+    """Maps the range of a field onto the positions 0..`positions` of a slider.
+
+    The scale is logarithmic where the range spans two decades or more, linear elsewhere.
+    """
+
+    positions = 1000
+
+    def __init__(self, field: Field) -> None:
+        self._field = field
+        self.logarithmic = field.minimum > 0 and field.maximum >= 100 * field.minimum
+
+    def position(self, value: float) -> int:
+        """Nearest position of the slider."""
+        low, high = self._field.minimum, self._field.maximum
+        value = min(max(value, low), high)
+        part = math.log(value / low) / math.log(high / low) if self.logarithmic else (value - low) / (high - low)
+        return round(part * self.positions)
+
+    def value(self, position: int) -> float:
+        """Value at a position, rounded to what a hand can mean by it: three digits, or an integer."""
+        low, high = self._field.minimum, self._field.maximum
+        part = position / self.positions
+        value = low * (high / low) ** part if self.logarithmic else low + (high - low) * part
+        value = float(f"{value:.3g}")
+        if self._field.integer:
+            value = float(round(value))
+        return min(max(value, low), high)
+
+
+def field_tip(name: str) -> str:
+    """The tooltip of a field: its sentence of physics, its range and its default."""
+    field = FIELDS[name]
+    unit = f" {field.unit}" if field.unit else ""
+    return (
+        f"<p>{field.physics}</p>"
+        f"<p>Range {number(field.minimum)} to {number(field.maximum)}{unit}, default {number(field.default)}{unit}.</p>"
+    )
+
+
+def number(value: float) -> str:
+    """A number as people write it: no trailing zeros, no exponent below a hundred million."""
+    if float(value).is_integer() and abs(value) < 1e10:
+        return f"{int(value)}"
+    return f"{value:.6g}"
+
+
+def next_speed(steps_per_frame: int, direction: int) -> int:
+    """The next faster (+1) or slower (-1) speed of `SPEEDS`."""
+    if direction > 0:
+        return next((speed for speed in SPEEDS if speed > steps_per_frame), SPEEDS[-1])
+    return next((speed for speed in reversed(SPEEDS) if speed < steps_per_frame), SPEEDS[0])
+
+
+class StatusLevel(enum.StrEnum):
+    """How a part of the status bar is to be shown."""
+
+    PLAIN = "plain"
+    RECORDING = "recording"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class StatusLine:
+    """The texts of the status bar."""
+
+    device: str
+    device_tip: str
+    agents: str
+    time: str
+    speed: str
+    rate: str
+    display: str
+    recording: str
+    recording_tip: str
+    recording_level: StatusLevel
+
+
+STATE_NAMES: dict[RunState, str] = {
+    RunState.STARTING: "Starting",
+    RunState.RUNNING: "Running",
+    RunState.PAUSED: "Paused",
+    RunState.QUENCHING: "Quenching",
+    RunState.FAILED: "Not started",
+    RunState.CLOSED: "Closed",
+}
+
+
+def status_line(status: Status, frames_per_s: float) -> StatusLine:
+    """The texts of the status bar for a status of the runner."""
+    running = status.run_state in (RunState.RUNNING, RunState.QUENCHING)
+    recording, tip, level = "Not recording", "Ctrl+R records every frame to an H5MD file.", StatusLevel.PLAIN
+    if status.recording is not None:
+        rec = status.recording
+        recording, level = f"● {rec.path.name} · {_count(rec.frames_written, 'frame')}", StatusLevel.RECORDING
+        tip = (
+            f"Every {_count(rec.every, 'step')} to {rec.path}; {_count(rec.frames_queued, 'frame')} wait to be written."
+        )
+        if status.waiting_for_disk:
+            recording, level = f"{recording} · waiting for disk", StatusLevel.WARNING
+            tip += " The simulation waits because the disk is slower: no frame is lost."
+    return StatusLine(
+        device=status.device or "No device yet",
+        device_tip=status.device_reason or "The device is chosen when the simulation is built.",
+        agents=_count(status.n_agents, "agent") if status.n_agents else "",
+        time=f"{STATE_NAMES[status.run_state]} · {format_time(status.time)}",
+        speed=f"{_rate(status.steps_per_s)} steps/s" if running else "",
+        rate=f"{_rate(status.ns_per_day)} ns/day" if running else "",
+        display=f"{frames_per_s:.0f} frames/s" if running else "",
+        recording=recording,
+        recording_tip=tip,
+        recording_level=level,
+    )
+
+
+def _count(n: int, what: str) -> str:
+    text = f"{n:,}".replace(",", "\u2009")
+    return f"{text} {what}" if n == 1 else f"{text} {what}s"
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}".replace(",", "\u2009") if value >= 100 else f"{value:.3g}"
+
+
+def agent_text(agent: int, topology: Topology | None, frame: Frame | None) -> str:
+    """What there is to say of one agent: species, number, loss, speed and force; empty when it is not there."""
+    if topology is None or frame is None or agent >= topology.n_agents:
+        return ""
+    mass, velocity = topology.masses[agent], frame.velocities[agent]
+    kinetic = 0.5 * units.MASS * mass * float(velocity @ velocity)
+    force = float(np.linalg.norm(frame.forces[agent]))
+    return (
+        f"{topology.symbols[topology.species[agent]]} {agent}\n"
+        f"loss {frame.losses[agent]:.4g} eV\n"
+        f"kinetic energy {kinetic * 1e3:.3g} meV\n"
+        f"force {force:.3g} eV/Å"
+    )
+
+
+# --- curves -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """What the plots draw; times in ps, temperatures in K, energies in meV per agent relative to the first row.
+
+    The total loss has an arbitrary zero, so only its changes mean something; all energies are therefore drawn as
+    changes since the first row, per agent, and can be compared with each other.
+    `conserved` is None where no conserved quantity exists; `heat` (taken away by the thermostat) is given then.
+    """
+
+    time: Array
+    temperature: Array
+    mean_temperature: Array
+    target: Array
+    kinetic: Array
+    loss: Array
+    total: Array
+    conserved: Array | None
+    heat: Array | None
+    nonreciprocal_power: float
+    """Mean over the last `RUNNING_MEAN`, meV/fs per agent; zero for reciprocal forces."""
+
+
+def curves(columns: Mapping[str, Array], n_agents: int) -> Curves | None:
+    """Turn the columns of a thermo table into curves; None when there is nothing to draw.
+
+    Parameters
+    ----------
+    columns : mapping of (n_rows,) float64
+        `ThermoTable.columns()`.
+    n_agents : int
+    """
+    time = columns["time"]
+    if len(time) == 0 or n_agents == 0:
+        return None
+
+    def change(name: str) -> Array:
+        values = columns[name]
+        return np.asarray((values - values[0]) * (1e3 / n_agents))
+
+    conserved = columns["conserved"]
+    has_conserved = bool(np.isfinite(conserved).all())
+    power = columns["nonreciprocal_power"][time >= time[-1] - RUNNING_MEAN]
+    return Curves(
+        time=time * 1e-3,
+        temperature=columns["temperature"],
+        mean_temperature=running_mean(time, columns["temperature"], RUNNING_MEAN),
+        target=columns["target"],
+        kinetic=change("kinetic"),
+        loss=change("loss"),
+        total=change("total"),
+        conserved=change("conserved") if has_conserved else None,
+        heat=None if has_conserved else -change("heat"),
+        nonreciprocal_power=float(np.mean(power)) * 1e3 / n_agents,
+    )
+
+
+def running_mean(time: Array, values: Array, window: float) -> Array:
+    """Mean over the last `window` of time before every row (over what there is, near the start).
+
+    The rows need not be equally spaced: the mean is the integral by the trapezoidal rule divided by the time.
+    Constant cost per row whatever the window.
+    """
+    if len(time) < 2:
+        return values.copy()
+    integral = np.concatenate([[0.0], np.cumsum(0.5 * (values[1:] + values[:-1]) * np.diff(time))])
+    start = np.searchsorted(time, time - window, side="left")
+    start = np.minimum(start, np.maximum(np.arange(len(time)) - 1, 0))
+    span = time - time[start]
+    return np.where(span > 0, (integral - integral[start]) / np.where(span > 0, span, 1.0), values)
+
+
+def thinned(x: Array, y: Array, low: float, high: float, points: int) -> tuple[Array, Array]:
+    """What of a curve has to be drawn between `low` and `high`: at most about 2 `points` of it.
+
+    Of every bucket the least and the greatest value stay, so that a spike is never lost.
+    """
+    first = max(int(np.searchsorted(x, low)) - 1, 0)
+    last = min(int(np.searchsorted(x, high, side="right")) + 1, len(x))
+    x, y = x[first:last], y[first:last]
+    bucket = -(-len(x) // points)
+    if bucket <= 2:
+        return x, y
+    whole = len(x) // bucket * bucket
+    rows = y[:whole].reshape(-1, bucket)
+    base = np.arange(0, whole, bucket)
+    picked = np.sort(np.stack([base + rows.argmin(axis=1), base + rows.argmax(axis=1)], axis=1), axis=1).ravel()
+    picked = np.concatenate([picked, np.arange(whole, len(x))])
+    return x[picked], y[picked]
+
+
+def drift(time: Array, values: Array) -> float:
+    """Slope of a straight line through a curve (time in ps), least squares; NaN for less than 0.1 ps."""
+    if len(time) < 3 or time[-1] - time[0] < 0.1:
+        return math.nan
+    t = time - time.mean()
+    return float(t @ (values - values.mean()) / (t @ t))
+
+
+# --- the card of a model ----------------------------------------------------------------------------------------
+
+
+def model_card(model: str, model_name: str) -> str:
+    """What a panel says of a loss model, as rich text: its form, its error, its data, what it is for."""
+    try:
+        loaded = load_model(model)
+    except MldsimError:  # the file went away after the engine had read it
+        return html.escape(model_name)
+    return card_text(loaded)
+
+
+def card_text(model: LossModel) -> str:
+    """The card of a loaded model as rich text."""
+    card = model.card
+    ranks = "rank 0" if model.max_rank == 0 else f"ranks 0–{model.max_rank}"
+    order = {1: "linear", 2: "quadratic"}.get(model.order, f"order {model.order}")
+    lines = [f"{SCOPE_NAMES[model.scope]} loss · {order} · {ranks} · cutoff {model.cutoff:g} Å"]
+    error = _held_out_error(card)
+    if error is not None:
+        lines.append(f"Held-out force error {error:.0f} meV/Å")
+    lines += [str(card[key]) for key in ("theory", "purpose", "stability") if card.get(key)]
+    return "<br>".join(html.escape(line) for line in lines)
+
+
+def _held_out_error(card: Mapping[str, Any]) -> float | None:
+    holdout = card.get("holdout")
+    value = holdout.get("force_rmse_meV_A") if isinstance(holdout, Mapping) else None
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

@@ -1,0 +1,371 @@
+"""The controller with a runner and views that only remember: no display, no thread."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mldsim.frames import Frame, Mailbox, ThermoRow, ThermoTable, Topology
+from mldsim.gui.controller import ANSWER_TIME, Controller, Views
+from mldsim.gui.viewmodel import (
+    SliderScale,
+    StatusLevel,
+    agent_text,
+    curves,
+    drift,
+    next_speed,
+    running_mean,
+    status_line,
+    thinned,
+)
+from mldsim.parameters import FIELDS, Parameters, Setup
+from mldsim.runner import (
+    Applied,
+    Level,
+    Loaded,
+    Notice,
+    Pause,
+    RecordingStatus,
+    Restart,
+    Run,
+    RunState,
+    SetParameters,
+    StartRecording,
+    Status,
+    Step,
+)
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+class FakeRunner:
+    def __init__(self):
+        self.mailbox, self.thermo = Mailbox(), ThermoTable()
+        self.sent, self.queue = [], []
+        self.state = Status(RunState.RUNNING)
+        self.closed_after = None
+
+    def start(self):
+        pass
+
+    def send(self, command):
+        self.sent.append(command)
+
+    def events(self):
+        events, self.queue = self.queue, []
+        return events
+
+    def status(self):
+        return self.state
+
+    def close(self, timeout):
+        self.closed_after = timeout
+
+
+class Remember:
+    """Every view at once: keeps what it was told, in order."""
+
+    frames_drawn = 0
+    visible = True
+
+    def __init__(self):
+        self.told = []
+
+    def wanted(self):
+        return self.visible
+
+    def __getattr__(self, name):
+        return lambda *arguments: self.told.append((name, *arguments))
+
+    def of(self, name):
+        return [call[1:] for call in self.told if call[0] == name]
+
+
+def topology(molecules=2):
+    species = np.tile(np.array([0, 1, 1], np.int32), molecules)
+    return Topology(("O", "H"), species, np.where(species == 0, 16.0, 1.0), np.array([[0, 1], [0, 2]], np.int32))
+
+
+def row(time=0.0, temperature=300.0, conserved=-1.0, heat=0.0, kinetic=0.1, loss=-1.1, power=0.0):
+    return ThermoRow(time, temperature, 300.0, kinetic, loss, kinetic + loss, conserved, heat, power)
+
+
+def frame(step, agents=6):
+    zeros = np.zeros((agents, 3))
+    return Frame(step, 0.5 * step, np.full(3, 10.0), zeros, zeros, zeros, np.zeros(agents), row(0.5 * step))
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def runner():
+    return FakeRunner()
+
+
+@pytest.fixture
+def views():
+    return Remember()
+
+
+@pytest.fixture
+def controller(runner, views, clock):
+    controller = Controller(runner, Views(*[views] * 6), Setup(), Parameters(), clock)
+    runner.queue.append(Loaded(topology(), Setup(), "water", np.full(3, 10.0)))
+    controller.tick()
+    views.told.clear()
+    return controller
+
+
+def test_the_controller_needs_no_display(run_python):
+    done = run_python("-c", "import sys, mldsim.gui.controller; print([m for m in sys.modules if 'PySide' in m])")
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_the_newest_frame_reaches_the_view(controller, runner, views):
+    runner.mailbox.put(frame(1))
+    runner.mailbox.put(frame(2))
+    controller.tick()
+    controller.tick()
+    assert [shown.step for (shown,) in views.of("set_frame")] == [2]
+
+
+def test_a_frame_of_another_system_is_not_shown(controller, runner, views):
+    runner.mailbox.put(frame(1, agents=9))
+    controller.tick()
+    assert views.of("set_frame") == []
+
+
+def test_the_first_frame_after_a_restart_is_shown_after_its_topology(controller, runner, views):
+    """Paused, it is the only frame there will be."""
+    runner.queue.append(Loaded(topology(3), Setup(), "water", np.full(3, 12.0)))
+    runner.mailbox.put(frame(0, agents=9))
+    controller.tick()
+    names = [call[0] for call in views.told]
+    assert names.index("set_topology") < names.index("set_frame")
+
+
+def test_changes_between_two_ticks_are_one_command(controller, runner):
+    for value in (310.0, 320.0, 330.0):
+        controller.change(temperature=value)
+    controller.change(timestep=0.25)
+    assert runner.sent == []
+    controller.tick()
+    controller.tick()
+    assert runner.sent == [SetParameters(Parameters(temperature=330.0, timestep=0.25))]
+
+
+def test_a_late_answer_does_not_undo_a_newer_wish(controller, runner, clock):
+    controller.change(temperature=350.0)
+    controller.tick()
+    controller.change(timestep=0.25)
+    runner.queue.append(Applied(Parameters(temperature=350.0)))
+    controller.tick()
+    runner.queue.append(Applied(Parameters(temperature=350.0, timestep=0.25)))
+    clock.now += 0.1
+    controller.change(coupling_time=80.0)
+    controller.tick()
+    assert runner.sent[-1] == SetParameters(Parameters(temperature=350.0, timestep=0.25, coupling_time=80.0))
+
+
+def test_the_panel_shows_what_is_applied(controller, runner, views, clock):
+    controller.change(timestep=2.0)
+    controller.tick()
+    assert views.of("show_parameters") == []
+    assert views.of("show_pending") == [(frozenset({"timestep"}),)]
+    runner.queue.append(Applied(Parameters(timestep=1.0)))  # the engine went only half the way
+    controller.tick()
+    assert views.of("show_parameters") == [(Parameters(timestep=1.0),)]
+    clock.now += 2 * ANSWER_TIME
+    controller.tick()
+    assert views.of("show_pending")[-1] == (frozenset(),)
+    controller.change(temperature=310.0)
+    controller.tick()
+    assert runner.sent[-1] == SetParameters(Parameters(timestep=1.0, temperature=310.0))
+
+
+def test_a_value_out_of_range_is_told_and_not_sent(controller, runner, views):
+    controller.change(temperature=-5.0)
+    controller.tick()
+    assert runner.sent == []
+    (level, text), *_ = views.of("show_notice")
+    assert level is Level.ERROR
+    assert "Target temperature" in text
+    assert "-5" in text
+
+
+def test_space_pauses_what_moves_and_runs_what_stands(controller, runner):
+    controller.toggle_run()
+    runner.state = Status(RunState.PAUSED)
+    controller.toggle_run()
+    runner.state = Status(RunState.QUENCHING)
+    controller.toggle_run()
+    controller.step()
+    assert runner.sent == [Pause(), Run(), Pause(), Step(1)]
+
+
+def test_speed_goes_by_notches_also_when_the_answers_are_late(controller, runner):
+    controller.change_speed(+1)
+    controller.change_speed(+1)
+    controller.tick()
+    assert runner.sent == [SetParameters(Parameters(steps_per_frame=50))]
+    assert (next_speed(1, -1), next_speed(1000, +1), next_speed(7, -1)) == (1, 1000, 5)
+
+
+def test_restart_keeps_the_rest_of_the_setup(controller, runner, views):
+    runner.queue.append(Loaded(topology(), Setup(model="water-paper", seed=7), "water-paper", np.full(3, 10.0)))
+    controller.tick()
+    controller.restart(molecules=128)
+    assert runner.sent == [Restart(Setup(model="water-paper", seed=7, molecules=128))]
+    controller.restart(molecules=1)
+    assert len(runner.sent) == 1
+    assert "Molecules" in views.of("show_notice")[-1][1]
+
+
+def test_the_view_says_what_is_done_while_it_starts(controller, runner, views):
+    runner.state = Status(RunState.STARTING, "Compiling kernels")
+    controller.tick()
+    controller.tick()
+    runner.state = Status(RunState.RUNNING)
+    controller.tick()
+    assert views.of("message") == [("Compiling kernels",), (None,)]
+
+
+def test_plots_are_drawn_seldom_and_only_when_there_is_something_new_to_see(controller, runner, views, clock):
+    runner.thermo.append(row())
+    for _ in range(60):  # one second of ticks without a new row
+        clock.now += 1 / 60
+        controller.tick()
+    assert len(views.of("show_curves")) == 1
+    for _ in range(60):
+        clock.now += 1 / 60
+        runner.thermo.append(row())
+        controller.tick()
+    assert 5 <= len(views.of("show_curves")) - 1 <= 10
+    drawn = len(views.of("show_curves"))
+    views.visible = False
+    for _ in range(60):
+        clock.now += 1 / 60
+        runner.thermo.append(row())
+        controller.tick()
+    assert len(views.of("show_curves")) == drawn
+
+
+def test_notices_are_passed_on_and_closing_ends_everything(controller, runner, views):
+    runner.queue.append(Notice(Level.WARNING, "Look."))
+    controller.tick()
+    assert views.of("show_notice") == [(Level.WARNING, "Look.")]
+    controller.close(3.0)
+    controller.close(3.0)
+    assert runner.closed_after == 3.0
+    views.told.clear()
+    runner.mailbox.put(frame(3))
+    controller.tick()
+    assert views.told == []
+
+
+def test_recording_is_sent_as_asked(controller, runner):
+    controller.start_recording(Path("a.h5md"), 5, force=True)
+    assert runner.sent == [StartRecording(Path("a.h5md"), 5, True)]
+
+
+# --- what is shown ---
+
+
+def test_status_line_of_a_running_recording():
+    status = Status(
+        RunState.RUNNING, "", "CPU, 2 threads", "There is no CUDA driver.", "water", 192, 2000, 1000.0, 1234.5, 53.3,
+        RecordingStatus(Path("/data/a.h5md"), 10, 1, 3), False, 5,
+    )  # fmt: skip
+    line = status_line(status, 59.6)
+    assert line.device == "CPU, 2 threads"
+    assert line.device_tip == "There is no CUDA driver."
+    assert line.agents == "192 agents"
+    assert "1 ps" in line.time
+    assert line.rate == "53.3 ns/day"
+    assert line.display == "60 frames/s"
+    assert "a.h5md" in line.recording
+    assert "1 frame" in line.recording
+    assert line.recording_level is StatusLevel.RECORDING
+    slow = status_line(replace(status, waiting_for_disk=True), 60)
+    assert "waiting for disk" in slow.recording
+    assert slow.recording_level is StatusLevel.WARNING
+
+
+def test_energies_are_changes_per_agent_in_meV():  # noqa: N802
+    table = ThermoTable()
+    table.append(row(0.0, kinetic=1.0, loss=-500.0, conserved=-499.0))
+    table.append(row(10.0, kinetic=1.3, loss=-500.2, conserved=-499.0, heat=0.1))
+    shown = curves(table.columns(), n_agents=100)
+    np.testing.assert_allclose(shown.time, [0, 0.01])
+    np.testing.assert_allclose(shown.kinetic, [0, 3.0])
+    np.testing.assert_allclose(shown.loss, [0, -2.0])
+    np.testing.assert_allclose(shown.total, [0, 1.0], atol=1e-9)
+    np.testing.assert_allclose(shown.conserved, [0, 0], atol=1e-9)
+    assert shown.heat is None
+
+
+def test_own_scope_shows_the_heat_that_was_taken_instead():
+    table = ThermoTable()
+    for i in range(3):
+        table.append(row(10.0 * i, conserved=math.nan, heat=-0.2 * i))  # the thermostat gives a negative heat
+    shown = curves(table.columns(), n_agents=100)
+    assert shown.conserved is None
+    np.testing.assert_allclose(shown.heat, [0, 2, 4])
+    assert curves(ThermoTable().columns(), 100) is None
+
+
+def test_running_mean_of_unequal_rows():
+    time = np.concatenate([np.arange(0, 1000, 20.0), np.arange(1000, 2000, 2.0)])
+    np.testing.assert_allclose(running_mean(time, np.full(len(time), 7.0), 500.0), 7.0)
+    ramp = running_mean(time, time, 500.0)
+    np.testing.assert_allclose(ramp[time >= 500], time[time >= 500] - 250.0, atol=10.0)
+
+
+def test_thinning_keeps_spikes_and_the_ends():
+    x = np.arange(20_000.0)
+    y = np.sin(x / 500)
+    y[12_345] = 50.0
+    tx, ty = thinned(x, y, 0, 2e4, 400)
+    assert len(tx) <= 850
+    assert ty.max() == 50.0
+    assert (np.diff(tx) >= 0).all()
+    near, _ = thinned(x, y, 100.0, 110.0, 400)
+    assert near[0] <= 100.0
+    assert near[-1] >= 110.0
+    assert len(near) < 20
+
+
+def test_drift_is_a_slope_and_needs_some_time():
+    time = np.linspace(0, 2, 50)
+    assert drift(time, 3.0 * time + 1) == pytest.approx(3.0)
+    assert math.isnan(drift(time[:2], time[:2]))
+
+
+@pytest.mark.parametrize("name", ["temperature", "coupling_time", "timestep", "steps_per_frame", "density"])
+def test_a_slider_covers_the_range_and_comes_back(name):
+    field = FIELDS[name]
+    scale = SliderScale(field)
+    assert scale.value(0) == field.minimum
+    assert scale.value(scale.positions) == field.maximum
+    assert scale.value(scale.position(field.default)) == pytest.approx(field.default, rel=0.02)
+    assert float(scale.value(300)).is_integer() or not field.integer
+
+
+def test_an_agent_tells_its_species_and_energies():
+    shown = frame(1)
+    velocity = math.sqrt(2 * 0.025 / (103.6426965268 * 16.0))  # kT/2 of one direction at 580 K: 25 meV
+    shown.velocities[0] = [velocity, 0, 0]
+    text = agent_text(0, topology(), shown)
+    assert text.startswith("O 0")
+    assert "25 meV" in text
+    assert agent_text(99, topology(), shown) == ""
