@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -249,18 +249,16 @@ def _freedoms(state: State) -> int:
 
 
 def _read_xyz(path: Path) -> _Structure:
-    from ase import Atoms
     from ase import units as ase_units
     from ase.io import read
 
     from mldsim.readers.cell import orthorhombic
 
     try:
-        atoms = read(path, index=-1, format="extxyz")
+        atoms: Any = read(path, index=-1, format="extxyz")
     except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, StopIteration) as error:
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         raise InputError(f"{path}: this is neither extended XYZ nor HDF5 that can be read ({reason}).") from None
-    assert isinstance(atoms, Atoms)  # one index, one frame
     box = orthorhombic(atoms.cell.array, f"{path}: the last frame")
     velocities = None
     if atoms.has("momenta"):
