@@ -182,11 +182,11 @@ def _try(install: str) -> None:
         from mldsim.kernels import cuda
 
         cuda.compile_test_kernel()
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         raise _Unusable(f"Numba's CUDA compiler is missing ({_summary(error)}); install it with {install}.") from error
     try:
         cuda.run_test_kernel()
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         raise _Unusable(f"the GPU did not run a test kernel ({_summary(error)}).") from error
 
 

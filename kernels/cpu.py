@@ -26,7 +26,6 @@ from numba import njit, prange
 from mldsim.kernels import pair
 from mldsim.kernels.pair import FAST
 
-
 _inlined = njit(nogil=True, fastmath=FAST, error_model="numpy")
 separation = _inlined(pair.separation)
 hermite = _inlined(pair.hermite)

@@ -1,0 +1,125 @@
+"""The CUDA kernels, without a GPU: run in Numba's simulator, and compiled to PTX; with a GPU they run there too."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mldsim.kernels import backend
+
+SCRIPT = Path(__file__).with_name("compare_cuda.py")
+
+
+def compared(simulator: bool) -> list[dict[str, Any]]:
+    environment = os.environ | {"NUMBA_ENABLE_CUDASIM": str(int(simulator))}
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT)], env=environment, capture_output=True, text=True, timeout=150, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.fixture(scope="module")
+def simulated() -> list[dict[str, Any]]:
+    return compared(simulator=True)
+
+
+@pytest.fixture(scope="module")
+def computed() -> list[dict[str, Any]]:
+    gpu = backend.probe()[0]
+    if not gpu.usable or gpu.name == "CUDA simulator":
+        pytest.skip(gpu.reason)
+    return compared(simulator=False)
+
+
+def check(found: dict[str, Any]) -> None:
+    # What is left in float64 is the interpolation of the radial functions (the reference evaluates them directly).
+    assert found["reference float64"] < 1e-9
+    assert found["reference float32"] < 3e-5
+    assert found.get("cpu float32", 0.0) < 3e-5
+    assert found["closest"] < 1e-6
+    assert found["repeats"], "the same input must give the same bits"
+    # The cases are worth nothing without these.
+    assert found["most_neighbors"] > 12
+    assert found["images"] > 0
+    assert found["wall"]
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("max_rank", range(4))
+def test_agrees_with_the_reference_in_the_simulator(max_rank: int, simulated: list[dict[str, Any]]) -> None:
+    assert simulated[max_rank]["device"] == "CUDA simulator"
+    check(simulated[max_rank])
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("max_rank", range(4))
+def test_agrees_with_the_reference_on_a_gpu(max_rank: int, computed: list[dict[str, Any]]) -> None:
+    check(computed[max_rank])
+
+
+@pytest.fixture
+def compiler(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """``compiler(function, signature, cc)`` gives PTX, for any GPU and without one."""
+    pytest.importorskip("numba_cuda", reason="numba-cuda is not installed; the extra `test` has it on Linux")
+    from numba import config, cuda, float32
+
+    if config.ENABLE_CUDASIM:
+        pytest.skip("NUMBA_ENABLE_CUDASIM is set, and the simulator compiles nothing")
+    from mldsim.kernels.pair import FAST
+
+    def compile_for(function: Any, signature: tuple[Any, ...], cc: tuple[int, int]) -> str:
+        # Device functions are compiled for the GPU that is there; let this one be there.
+        present = SimpleNamespace(compute_capability=cc)
+        monkeypatch.setattr("numba.cuda.dispatcher.get_current_device", lambda: present)
+        return str(cuda.compile_ptx(function, signature, cc=cc, fastmath=FAST)[0])
+
+    try:
+        cuda.compile_ptx(lambda x: None, (float32,), cc=(9, 0))
+    except Exception as error:  # noqa: BLE001 (whatever a missing toolkit raises)
+        pytest.skip(f"Numba's CUDA toolkit (NVVM) is not installed: {error}")
+    return compile_for
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("cc", [(8, 0), (9, 0)], ids=["sm_80", "sm_90"])
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_compiles_to_ptx(precision: str, cc: tuple[int, int], compiler: Any) -> None:
+    from numba import types
+
+    from mldsim.kernels import cuda
+
+    real = types.float32 if precision == "float32" else types.float64
+    gradients, forces = cuda.kernels(2, 8, 3, np.dtype(precision).type)
+    rows = types.Array(real, 2, "C")
+    pairs = (rows, types.int32[::1], rows, types.int32[::1], types.int32[:, ::1])
+    radial = (real, real, real, types.Array(real, 5, "C"))
+    three, four, six = (types.Array(real, n, "C") for n in (3, 4, 6))
+    for kernel, signature in (
+        (gradients, (*pairs, *radial, three, six, rows, real, real[::1], four, real[::1])),
+        (forces, (*pairs, *radial, four, rows, real, real, rows)),
+    ):
+        ptx = compiler(kernel.py_func, signature, cc)
+        assert f".target sm_{cc[0]}{cc[1]}" in ptx
+        assert ".entry" in ptx
+        assert "atom." not in ptx
+        if precision == "float32":
+            # One forgotten double constant halves the speed of a data centre's GPU and ruins that of a desktop's.
+            assert ".f64" not in ptx
+
+
+def test_a_model_too_large_for_a_block_is_refused_in_one_sentence() -> None:
+    pytest.importorskip("numba_cuda", reason="numba-cuda is not installed; the extra `test` has it on Linux")
+    from mldsim.kernels import cuda
+
+    with pytest.raises(ValueError, match=r"shared memory .* use the CPU\.$"):
+        cuda.kernels(8, 32, 3, np.float64)
