@@ -110,7 +110,7 @@ class Overlay:
             painter.drawText(place, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, symbol)
 
     def _paint_losses(self, painter: QPainter, legend: LossLegend) -> None:
-        bar, row = QRectF(_MARGIN, _MARGIN + 22, 190, 10), 18.0
+        bar, row = QRectF(_MARGIN, _MARGIN + 22, 158, 10), 18.0
         self._paint_plate(painter, bar.width() + _MARGIN, 43 + row * len(legend.rows))
         painter.setFont(_font(_TEXT, bold=True))
         painter.setPen(_colour(self.colours.text))
