@@ -90,25 +90,28 @@ def compiled(n_radial: int, max_rank: int) -> tuple[Callable[..., Any], Callable
                 inverse = real(1.0) / r
                 harmonics(dx * inverse, dy * inverse, dz * inverse, max_rank, value)
                 for m in range(n_lm):
+                    y = value[m]
+                    field = fields[b, m]
                     for k in range(n_radial):
-                        fields[b, m, k] += value[m] * phi[k]
+                        field[k] += y * phi[k]
             for b in range(n_species):
                 for k in range(n_radial):
                     loss += linear[a, b, k] * fields[b, 0, k]
             for m in range(n_lm):
                 rank = ranks[m]
                 for b in range(n_species):
+                    slope = gradient[i, b, m]
                     for k in range(n_radial):
-                        gradient[i, b, m, k] = real(0.0)
-                for c in range(n_species):
-                    for n in range(n_radial):
-                        field = fields[c, m, n]
-                        for b in range(n_species):
+                        slope[k] = real(0.0)
+                    for c in range(n_species):
+                        for n in range(n_radial):
+                            amount = fields[c, m, n]
+                            weight = quadratic[a, rank, c, n, b]
                             for k in range(n_radial):
-                                gradient[i, b, m, k] += quadratic[a, rank, c, n, b, k] * field
-                for b in range(n_species):
+                                slope[k] += weight[k] * amount
+                    field = fields[b, m]
                     for k in range(n_radial):
-                        loss += real(0.5) * fields[b, m, k] * gradient[i, b, m, k]
+                        loss += real(0.5) * field[k] * slope[k]
             for b in range(n_species):
                 for k in range(n_radial):
                     gradient[i, b, 0, k] += linear[a, b, k]
@@ -126,9 +129,10 @@ def compiled(n_radial: int, max_rank: int) -> tuple[Callable[..., Any], Callable
             a = species[i]
             value = np.empty(n_lm, local.dtype)
             slope = np.empty((3, n_lm), local.dtype)
-            along = np.empty(n_radial, local.dtype)
-            across = np.empty((3, n_radial), local.dtype)
-            force = np.zeros((3, n_radial), local.dtype)
+            sign = np.empty(n_lm, local.dtype)
+            for m in range(n_lm):
+                # (-1)^l: seen from the other end, the separation points the other way.
+                sign[m] = both * (real(-1.0) if ranks[m] % 2 else real(1.0))
             fx, fy, fz = real(0.0), real(0.0), real(0.0)
             for q in range(count[i]):
                 dx, dy, dz, j = separation(local, shift, i, entries[i, q])
@@ -151,32 +155,24 @@ def compiled(n_radial: int, max_rank: int) -> tuple[Callable[..., Any], Callable
                 dh0, ds0, ds1 = hermite_slopes(t, real(1.0))
                 harmonics(ux, uy, uz, max_rank, value)
                 harmonic_slopes(ux, uy, uz, max_rank, slope)
-                for k in range(n_radial):
-                    along[k] = real(0.0)
-                    across[0, k] = real(0.0)
-                    across[1, k] = real(0.0)
-                    across[2, k] = real(0.0)
-                for m in range(n_lm):
-                    # (-1)^l: seen from the other end, the separation points the other way.
-                    sign = both * (real(-1.0) if ranks[m] % 2 else real(1.0))
-                    for k in range(n_radial):
-                        g = gradient[i, b, m, k] + sign * gradient[j, a, m, k]
-                        along[k] += g * value[m]
-                        across[0, k] += g * slope[0, m]
-                        across[1, k] += g * slope[1, m]
-                        across[2, k] += g * slope[2, m]
                 near = table[a, b, row]
                 far = table[a, b, row + 1]
+                mine = gradient[i, b]
+                theirs = gradient[j, a]
+                # Nothing is stored in this loop, so that its n_radial rounds become lanes of a vector register.
                 for k in range(n_radial):
+                    along, x, y, z = real(0.0), real(0.0), real(0.0), real(0.0)
+                    for m in range(n_lm):
+                        g = mine[m, k] + sign[m] * theirs[m, k]
+                        along += g * value[m]
+                        x += g * slope[0, m]
+                        y += g * slope[1, m]
+                        z += g * slope[2, m]
                     phi = (h0 * near[0, k] + s0 * near[1, k] + h1 * far[0, k] + s1 * far[1, k]) * inverse
-                    dphi = (dh0 * (near[0, k] - far[0, k]) + ds0 * near[1, k] + ds1 * far[1, k]) * per_row * along[k]
-                    force[0, k] -= dphi * ux + phi * across[0, k]
-                    force[1, k] -= dphi * uy + phi * across[1, k]
-                    force[2, k] -= dphi * uz + phi * across[2, k]
-            for k in range(n_radial):
-                fx += force[0, k]
-                fy += force[1, k]
-                fz += force[2, k]
+                    dphi = (dh0 * (near[0, k] - far[0, k]) + ds0 * near[1, k] + ds1 * far[1, k]) * per_row * along
+                    fx -= dphi * ux + phi * x
+                    fy -= dphi * uy + phi * y
+                    fz -= dphi * uz + phi * z
             result[i, 0] = fx
             result[i, 1] = fy
             result[i, 2] = fz

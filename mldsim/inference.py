@@ -9,14 +9,14 @@ ridge is relative to that.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mldsim.dataset import LabelledFrames
+from mldsim.dataset import LabelledFrames, Progress
 from mldsim.errors import InputError, WorkFailed
 from mldsim.evaluator import TABLE_ROWS, Evaluator
 from mldsim.kernels import design
@@ -26,9 +26,6 @@ from mldsim.molecules import find_molecules
 from mldsim.parameters import DeviceKind, Precision
 from mldsim.radial import TABLE_START, RadialBasis, water_basis
 from mldsim.species import atomic_mass, atomic_number, pair_name
-
-Progress = Callable[[float, str], None]
-"""Called with the fraction done and what is being done."""
 
 WALL_STIFFNESS = 30.0
 """eV/angstrom^2; our choice: a contact 0.1 angstrom inside the wall costs ten kT."""
@@ -258,19 +255,17 @@ def fit(
     done = 0
     for system in systems:
         species = np.array([symbols.index(s) for s in system.symbols], np.int32)
-        molecules = _Molecules(system)
         for positions, forces, box in zip(system.positions, system.forces, system.boxes, strict=True):
-            position = np.ascontiguousarray(positions, np.float64)
-            rows, wall_force, fields, shortest = matrix.rows(position, species, np.asarray(box, np.float64))
-            targets = np.asarray(forces, np.float64).ravel() - wall_force
+            rows, wall_force, fields, shortest = matrix.rows(positions, species, box)
+            targets = forces.ravel() - wall_force
             equations.add(rows, targets)
-            if settings.net_force_weight and molecules.count:
-                equations.add(molecules.sum(rows), molecules.sum(targets[:, None])[:, 0], settings.net_force_weight)
-            if settings.torque_weight and molecules.count:
-                arms = molecules.arms(position)
-                equations.add(
-                    molecules.torque(rows, arms), molecules.torque(targets[:, None], arms)[:, 0], settings.torque_weight
-                )
+            if settings.net_force_weight or settings.torque_weight:
+                # Found anew in every frame: in hot water protons change their molecule.
+                molecules = _Molecules(system.symbols, positions, box)
+                if settings.net_force_weight:
+                    equations.add(molecules.sum(rows), molecules.sum(targets), settings.net_force_weight)
+                if settings.torque_weight:
+                    equations.add(molecules.torque(rows), molecules.torque(targets), settings.torque_weight)
             for a in range(len(symbols)):
                 lowest[a] = np.minimum(lowest[a], fields[species == a, 0].min(axis=0, initial=np.inf))
                 highest[a] = np.maximum(highest[a], fields[species == a, 0].max(axis=0, initial=-np.inf))
@@ -335,16 +330,14 @@ def force_errors(model: LossModel, systems: Sequence[LabelledFrames], progress: 
         evaluator = None
         for positions, labels, box in zip(system.positions, system.forces, system.boxes, strict=True):
             if evaluator is None or not np.array_equal(evaluator.box, box):
-                evaluator = Evaluator(
-                    model, species, np.asarray(box, np.float64), device=DeviceKind.CPU, precision=Precision.DOUBLE
-                )
-            error = evaluator(np.asarray(positions, np.float64)).forces - labels
+                evaluator = Evaluator(model, species, box, device=DeviceKind.CPU, precision=Precision.DOUBLE)
+            error = evaluator(positions).forces - labels
             for a in range(len(model.symbols)):
                 mine = species == a
                 sums[a] += (
                     (error[mine] ** 2).sum(),
                     np.abs(error[mine]).sum(),
-                    (np.asarray(labels[mine], np.float64) ** 2).sum(),
+                    (labels[mine] ** 2).sum(),
                     3 * mine.sum(),
                 )
             done += 1
@@ -408,43 +401,35 @@ def _unpack(
 
 
 class _Molecules:
-    """Sums over the agents of each molecule of one system."""
+    """Sums over the agents of each molecule of one frame; single atoms are no molecules."""
 
-    def __init__(self, system: LabelledFrames) -> None:
-        molecule = find_molecules(system.symbols, system.positions[0], system.boxes[0])
+    def __init__(self, symbols: Sequence[str], positions: NDArray[np.float64], box: NDArray[np.float64]) -> None:
+        molecule = find_molecules(symbols, positions, box)
         sizes = np.bincount(molecule)
-        # A net force on a single atom says nothing that its own rows do not.
-        self.count = int((sizes > 1).sum())
-        self._order = np.argsort(molecule, kind="stable")
-        self._starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-        self._molecule = molecule
-        self._box = np.asarray(system.boxes[0], np.float64)
-        self._masses = np.array([atomic_mass(s) for s in system.symbols])
+        order = np.argsort(molecule, kind="stable")
+        # The net force on a single atom says nothing that its own rows do not.
+        self._members = order[sizes[molecule[order]] > 1]
+        self._starts = np.concatenate([[0], np.cumsum(sizes[sizes > 1])])[:-1].astype(np.intp)
+        masses = np.array([atomic_mass(s) for s in symbols])
+        # Each agent's separation from its molecule's centre of mass, across the box edge where that is nearer.
+        first = order[np.concatenate([[0], np.cumsum(sizes)[:-1]])][molecule]
+        offset = positions - positions[first]
+        offset -= box * np.round(offset / box)
+        total = np.bincount(molecule, masses)
+        centre = np.stack([np.bincount(molecule, masses * offset[:, d]) / total for d in range(3)], axis=1)
+        self._arms = offset - centre[molecule]
 
     def sum(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Rows (3 n_agents, n) -> (3 n_molecules, n): the net force."""
-        ordered = rows.reshape(len(self._molecule), 3, -1)[self._order]
-        return np.asarray(np.add.reduceat(ordered, self._starts, axis=0)).reshape(3 * len(self._starts), -1)
+        """Net force: (3 n_agents, ...) -> (3 n_molecules, ...)."""
+        if not len(self._starts):
+            return np.empty((0, *rows.shape[1:]))
+        per_agent = rows.reshape(len(self._arms), 3, *rows.shape[1:])[self._members]
+        return np.asarray(np.add.reduceat(per_agent, self._starts, axis=0)).reshape(-1, *rows.shape[1:])
 
-    def arms(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Each agent's separation from its molecule's centre of mass, (n_agents, 3) angstrom, edges considered."""
-        first = self._order[self._starts][self._molecule]
-        offset = positions - positions[first]
-        offset -= self._box * np.round(offset / self._box)
-        mass = np.bincount(self._molecule, self._masses)
-        centre = np.stack([np.bincount(self._molecule, self._masses * offset[:, d]) / mass for d in range(3)], axis=1)
-        return np.asarray(offset - centre[self._molecule])
-
-    def torque(self, rows: NDArray[np.float64], arms: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Rows (3 n_agents, n) -> (3 n_molecules, n): the torque about the centre of mass."""
-        force = rows.reshape(len(arms), 3, -1)
-        x, y, z = (arms[:, d, None] for d in range(3))
-        moment = np.stack(
-            [
-                y * force[:, 2] - z * force[:, 1],
-                z * force[:, 0] - x * force[:, 2],
-                x * force[:, 1] - y * force[:, 0],
-            ],
-            axis=1,
-        )
+    def torque(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Torque about the centre of mass: (3 n_agents, ...) -> (3 n_molecules, ...), angstrom times the unit."""
+        force = rows.reshape(len(self._arms), 3, -1)
+        x, y, z = (self._arms[:, d, None] for d in range(3))
+        fx, fy, fz = force[:, 0], force[:, 1], force[:, 2]
+        moment = np.stack([y * fz - z * fy, z * fx - x * fz, x * fy - y * fx], axis=1)
         return self.sum(moment.reshape(rows.shape))

@@ -14,7 +14,7 @@ import queue
 import threading
 import time as clock
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -59,6 +59,11 @@ class Engine(Protocol):
 
     @property
     def model_name(self) -> str: ...
+
+    @property
+    def model_card(self) -> Mapping[str, object]:
+        """What the model says about itself: data, theory level, errors. Written into every recording."""
+        ...
 
     def advance(self, steps: int) -> None:
         """Take `steps` time steps; raises LeftPhysics and keeps the last good state when a guard trips."""
@@ -573,7 +578,10 @@ class Runner:
             reason = self._tell_unexpected(f"{what} stopped", error)
         self._set_state(RunState.PAUSED, reason)
         self._events.append(Stopped(reason))
+        before = self._step
         self._show_present()
+        if self._step < before:
+            self._forget_future()
 
     def _show_present(self) -> None:
         """Put the state as it is before the view, whatever the rhythm says."""
@@ -583,6 +591,15 @@ class Runner:
             self._show(self._snapshot(self._engine))
         except Exception as error:  # noqa: BLE001 - an engine that failed may fail here as well
             self._tell_unexpected("The state cannot be shown", error)
+
+    def _forget_future(self) -> None:
+        """The engine went back to an earlier state: what was kept of the time after it is not this run's any more."""
+        self.thermo.forget_after(self._time)
+        self._history.forget_after(self._step)
+        self._since_frame = 0
+        recording = self._recording
+        if recording is not None and self._step < recording.due - recording.every:
+            self._stop_recording(f"the run went back to step {self._step}")
 
     def _set_state(self, state: RunState, message: str = "") -> None:
         if state is not RunState.RUNNING:
@@ -768,7 +785,7 @@ class Runner:
         if every < 1:
             raise InputError(f"A frame can be recorded every 1, 2, 3 ... steps; {every} was given.")
         frame = self._snapshot(engine)
-        sink = _sink(path, engine, frame.box, force)
+        sink = open_sink(path, engine, frame.box, force)
         recorder = Recorder(sink, capacity=max(2, min(256, _QUEUE_BYTES // frame_bytes(frame))))
         self._recording = _Recording(recorder, path, every, due=frame.step + every, pending=None)
         self._record(self._recording, frame)
@@ -823,7 +840,7 @@ class Runner:
         if not frames:
             raise InputError("There is no frame in memory to export.")
         # The file is created here, where a wrong name is answered at once; writing it must not hold up the physics.
-        sink = _sink(path, engine, frames[0].box, force)
+        sink = open_sink(path, engine, frames[0].box, force)
         self._export = threading.Thread(
             target=self._write_export, args=(sink, frames, path), name="mldsim-export", daemon=True
         )
@@ -859,11 +876,12 @@ class Runner:
         self._publish_status(now=True)
 
 
-def _sink(path: Path, engine: Engine, box: NDArray[np.float64], force: bool) -> FrameSink:
+def open_sink(path: Path, engine: Engine, box: NDArray[np.float64], force: bool) -> FrameSink:
     if path.suffix.lower() in _EXTXYZ:
         return ExtxyzWriter(path, engine.topology, force=force)
     metadata = {
         "model": engine.model_name,
+        "model_card": dict(engine.model_card),
         "setup": _plain(engine.setup),
         "parameters": _plain(engine.parameters),
         "device": engine.device,

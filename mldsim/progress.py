@@ -1,0 +1,69 @@
+"""Progress of long work on a terminal: a bar with the remaining time, or a line now and then in a log file."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+
+class Report(Protocol):
+    """Told the fraction done (0 .. 1) and, in a few words, what is being done."""
+
+    def __call__(self, fraction: float, what: str = "") -> None: ...
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Report]:
+    """Show progress on standard error while the block runs; standard output stays free for results."""
+    if sys.stderr.isatty():
+        yield from _bar(title)
+    else:
+        yield from _lines(title)
+
+
+def _bar(title: str) -> Iterator[Report]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[what]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=1.0, what="")
+
+        def report(fraction: float, what: str = "") -> None:
+            bar.update(task, completed=fraction, what=what)
+
+        yield report
+
+
+def _lines(title: str) -> Iterator[Report]:
+    began = time.monotonic()
+    told = 0.0
+
+    def report(fraction: float, what: str = "") -> None:
+        nonlocal told
+        if fraction < told + 0.1 and not (fraction >= 1.0 > told):
+            return
+        told = fraction
+        elapsed = time.monotonic() - began
+        left = f", {elapsed * (1.0 / fraction - 1.0):.0f} s left" if 0.0 < fraction < 1.0 else ""
+        print(f"{title}: {100 * fraction:.0f} % {what}".rstrip() + left, file=sys.stderr, flush=True)
+
+    yield report
