@@ -9,8 +9,9 @@ Dynamics solves dq/dt = v, m dv/dt = F and a thermostat's own equations by the s
 
 Without a thermostat this is velocity Verlet. Thermostats that scale velocities (Nose-Hoover chains, CSVR) act in
 `outer`, so that the kinetic temperature at full steps is the target; the Langevin thermostat acts in `inner`, which
-makes it BAOAB (Leimkuhler and Matthews, Appl. Math. Res. Express 2013, 34), whose positions are sampled best and whose
-kinetic temperature at full steps reads low, by (w dt)^2 / 4 of itself for a mode of angular frequency w.
+makes it BAOAB (Leimkuhler and Matthews, Appl. Math. Res. Express 2013, 34): for harmonic motion positions are sampled
+exactly at any stable time step, and the kinetic temperature at full steps reads low, by (w dt)^2 / 4 of itself for a
+mode of angular frequency w.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from mldsim.evaluator import Evaluation
 from mldsim.loss import FittedRanges, LossModel, Scope, Wall, save_model
 from mldsim.parameters import Parameters, Setup, ThermostatKind
 from mldsim.radial import RadialBasis
-from mldsim.simulation import CLOSEST_CONTACT, SNAPSHOT_EVERY, Simulation, build_simulation
+from mldsim.simulation import CLOSEST_CONTACT, RELAXED_LOSS, SNAPSHOT_EVERY, Simulation, build_simulation
 from mldsim.water import read_structure, water_box
 
 OH, MASSES = ("O", "H"), np.array([15.999, 1.008])
@@ -474,6 +474,22 @@ def test_a_strained_box_is_relaxed_before_it_is_shown(model_file):
     assert strained.closest < 1.0
     assert np.linalg.norm(simulation.evaluation.forces, axis=1).max() <= 5.0
     assert simulation.evaluation.closest >= 1.0
+
+
+@pytest.mark.parametrize("n", [8, 20, 27])
+def test_the_seam_holds_no_more_loss_than_the_liquid(n, model_file):
+    simulation = build_simulation(
+        Setup(model=model_file, molecules=n), Parameters(), lambda _: None, make_forces=ToyForces
+    )
+    liquid = water_box(64, 0.997, 300.0, 1, OH, MASSES)
+    reference = ToyForces(make_model(), liquid)(liquid.positions).losses.mean()
+    assert simulation.evaluation.losses.mean() <= reference + RELAXED_LOSS
+
+
+def test_whole_repeats_of_the_liquid_are_not_moved(model_file):
+    simulation = build_simulation(Setup(model=model_file), Parameters(), lambda _: None, make_forces=ToyForces)
+    expected = water_box(64, 0.997, 300.0, 1, OH, MASSES)
+    np.testing.assert_array_equal(simulation.state.positions, expected.positions)
 
 
 def test_a_good_structure_is_started_from_as_it_is(model_file, tmp_path):
