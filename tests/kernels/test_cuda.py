@@ -75,7 +75,7 @@ def compiler(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     if config.ENABLE_CUDASIM:
         pytest.skip("NUMBA_ENABLE_CUDASIM is set, and the simulator compiles nothing")
-    from mldsim.kernels.pair import FAST
+    from mldsim.kernels.cuda import FAST
 
     def compile_for(function: Any, signature: tuple[Any, ...], cc: tuple[int, int]) -> str:
         # Device functions are compiled for the GPU that is there; let this one be there.
