@@ -138,6 +138,12 @@ class ThermoTable:
             self._count += 1
             self._version += 1
 
+    def forget_after(self, time: float) -> None:
+        """The run goes on from `time`, fs, where it was before."""
+        with self._lock:
+            self._count = int(np.searchsorted(self._rows[: self._count, 0], time, side="right"))
+            self._version += 1
+
     def clear(self) -> None:
         with self._lock:
             self._count = 0

@@ -34,13 +34,16 @@ class History:
         return (self._intervals - 1) % self._stride == 0
 
     def append(self, frame: Frame) -> None:
-        """Take a frame. Later ones than it are forgotten: the run was taken back to before them."""
-        while self._frames and self._frames[-1].step >= frame.step:
-            self._frames.pop()
+        """Take the next frame."""
         self._frames.append(frame)
         if len(self._frames) >= max(3, min(self._max_frames, self._max_bytes // frame_bytes(frame))):
             self._frames = self._frames[::2]
             self._stride *= 2
+
+    def forget_after(self, step: int) -> None:
+        """The run goes on from `step`, where it was before."""
+        while self._frames and self._frames[-1].step > step:
+            self._frames.pop()
 
     def frames(self) -> list[Frame]:
         """The frames, oldest first, in a list of the caller's own."""
