@@ -80,6 +80,7 @@ def run_window(
         _check_screenshot(screenshot)
     _check_display()
     try:
+        from PySide6.QtCore import QEvent
         from PySide6.QtWidgets import QApplication
 
         from mldsim.gui.main_window import MainWindow
@@ -95,6 +96,8 @@ def run_window(
     assert isinstance(application, QApplication)
     application.setApplicationName("mldsim")
     application.setDesktopFileName("mldsim")
+    # The window's own signal ends the loop; Qt's would leave a second request behind for whoever runs a loop next.
+    application.setQuitOnLastWindowClosed(False)
     runner = Runner(engine_factory or _build_simulation, setup, parameters, paused=paused)
     window = MainWindow(runner, setup, parameters, Preferences(settings))
     smoke = _Smoke(window, quit_after, screenshot)
@@ -105,7 +108,8 @@ def run_window(
         application.exec()
         window.close()
     window.deleteLater()
-    application.processEvents()
+    # Outside of the event loop nobody else deletes it.
+    application.sendPostedEvents(window, QEvent.Type.DeferredDelete.value)
     return smoke.exit_code
 
 

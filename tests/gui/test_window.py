@@ -1,0 +1,592 @@
+"""The real window with a real runner and a small engine, as a user handles it: keys, fields, files, closing."""
+
+import math
+import time
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QPoint, QSettings, Qt
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel
+
+from mldsim.errors import InputError
+from mldsim.frames import Frame, ThermoRow, Topology
+from mldsim.gui import theme
+from mldsim.gui.actions import SPECS
+from mldsim.gui.app import run_window
+from mldsim.gui.main_window import MainWindow
+from mldsim.gui.preferences import Preferences
+from mldsim.gui.theme import Theme
+from mldsim.gui.viewport import Colouring
+from mldsim.parameters import Parameters, Setup, ThermostatKind
+from mldsim.runner import Level, Run, Runner, RunState
+from mldsim.trajectory.h5md import read_h5md
+
+pytestmark = pytest.mark.gui
+
+
+class SmallEngine:
+    """Water that trembles: obeys the contract of an engine at next to no cost. Time steps above 1 fs are refused."""
+
+    device = "CPU, 1 thread"
+    device_reason = "There is no CUDA driver."
+    model_card: ClassVar[dict] = {}
+
+    def __init__(self, setup, parameters, progress, *, conserved=True):
+        progress("Building")
+        self.setup, self.parameters = setup, parameters
+        self.model_name = setup.model
+        n = min(setup.molecules, 27)
+        self.edge = 9.3
+        oxygen = np.stack(np.meshgrid(*[np.arange(3)] * 3), axis=-1).reshape(-1, 3)[:n] * 3.1 + 1.5
+        self.positions = (oxygen[:, None] + np.array([[0, 0, 0], [0.76, 0, 0.59], [-0.76, 0, 0.59]])).reshape(-1, 3)
+        species = np.tile(np.array([0, 1, 1], np.int32), n)
+        bonds = np.array([[3 * i, 3 * i + j] for i in range(n) for j in (1, 2)], np.int32)
+        self.topology = Topology(("O", "H"), species, np.where(species == 0, 15.999, 1.008), bonds)
+        self.conserved = conserved
+        self.step = 0
+        self.quenched = self.drawn = 0
+
+    def advance(self, steps):
+        self.step += steps
+        time.sleep(2e-4)
+
+    def frame(self):
+        moved = self.positions + 0.05 * math.sin(self.step / 20)
+        zeros = np.zeros_like(moved)
+        conserved = -1.0 if self.conserved else math.nan
+        thermo = ThermoRow(0.5 * self.step, 290.0, self.parameters.temperature, 1.0, -2.0, -1.0, conserved, 0.0, 0.0)
+        box = np.full(3, self.edge)
+        return Frame(self.step, 0.5 * self.step, box, moved, zeros, zeros, np.arange(len(moved)) * 0.01, thermo)
+
+    def set_parameters(self, parameters):
+        self.parameters = parameters.with_changes(timestep=min(parameters.timestep, 1.0))
+        return self.parameters
+
+    def quench(self, steps):
+        self.quenched += 1
+        return True
+
+    def new_velocities(self):
+        self.drawn += 1
+
+    def set_model(self, name_or_path):
+        raise InputError(f"{name_or_path}: this is not a loss model, because it is not valid JSON.")
+
+    def reset(self):
+        self.step = 0
+
+
+class Desk:
+    """A window, what drives it, and hands."""
+
+    def __init__(self, qtbot, window, runner):
+        self.qtbot, self.window, self.runner = qtbot, window, runner
+
+    def wait(self, condition):
+        self.qtbot.waitUntil(condition, timeout=8000)
+
+    def key(self, key, modifier=Qt.KeyboardModifier.NoModifier, widget=None):
+        QTest.keyClick(widget or QApplication.focusWidget() or self.window, key, modifier)
+
+    def state(self):
+        return self.runner.status().run_state
+
+    def moved(self):
+        return self.window.controller.frame is not None and self.window.controller.frame.step > 0
+
+
+@pytest.fixture
+def open_window(qtbot, home):
+    opened = []
+
+    def open_it(*, paused=False, engine=SmallEngine, setup=None, settings=None, size=(1280, 720)):
+        setup = setup or Setup()
+        runner = Runner(engine, setup, Parameters(), paused=paused)
+        window = MainWindow(runner, setup, Parameters(), Preferences(settings or home / "window.ini"))
+        opened.append(window)
+        window.resize(*size)
+        window.start()
+
+        window.activateWindow()
+        qtbot.waitUntil(lambda: QApplication.activeWindow() is window, timeout=5000)
+        desk = Desk(qtbot, window, runner)
+        desk.wait(lambda: window.controller.n_agents > 0)
+        return desk
+
+    yield open_it
+    for window in opened:
+        window.close()
+        window.deleteLater()
+
+
+def test_water_moves_and_is_seen(open_window, pixels):
+    desk = open_window()
+    desk.wait(desk.moved)
+    desk.wait(lambda: desk.window.viewport.frames_drawn > 2)
+    whole = pixels(desk.window.picture_of_window())
+    view = desk.window.viewport.widget
+    corner = view.mapTo(desk.window, QPoint(0, 0))
+    part = whole[corner.y() : corner.y() + view.height(), corner.x() : corner.x() + view.width(), :3].astype(int)
+    oxygen = (part[..., 0] > 130) & (part[..., 1] < 90) & (part[..., 2] < 90)
+    hydrogen = part.min(axis=-1) > 150
+    assert oxygen.sum() > 300
+    assert hydrogen.sum() > 300
+
+
+def test_space_pauses_and_runs(open_window):
+    desk = open_window()
+    desk.wait(desk.moved)
+    desk.key(Qt.Key.Key_Space)
+    desk.wait(lambda: desk.state() is RunState.PAUSED)
+    desk.wait(lambda: desk.window.actions_["run"].text() == "Run")
+    step = desk.runner.status().step
+    desk.key(Qt.Key.Key_Right)
+    desk.wait(lambda: desk.runner.status().step == step + 1)
+    desk.key(Qt.Key.Key_Space)
+    desk.wait(lambda: desk.state() is RunState.RUNNING)
+
+
+def test_typing_in_a_field_is_only_typing(open_window):
+    desk = open_window()
+    window = desk.window
+    desk.wait(desk.moved)
+    sent = []
+    send, desk.runner.send = desk.runner.send, lambda command: (sent.append(command), send(command))
+    box = window.panel.rows["temperature"].box
+    box.setFocus()
+    box.selectAll()
+    bonds = window.actions_["bonds"].isChecked()
+    for key in (Qt.Key.Key_3, Qt.Key.Key_5, Qt.Key.Key_0, Qt.Key.Key_Space, Qt.Key.Key_B, Qt.Key.Key_Plus):
+        desk.key(key, widget=box)
+    desk.key(Qt.Key.Key_Right, widget=box)
+    desk.qtbot.wait(100)
+    assert sent == []
+    assert desk.state() is RunState.RUNNING
+    assert window.actions_["bonds"].isChecked() == bonds
+    box.lineEdit().setText("350 K")
+    box.lineEdit().setModified(True)
+    desk.key(Qt.Key.Key_Return, widget=box)
+    desk.wait(lambda: window.controller.applied.temperature == 350.0)
+    assert not box.hasFocus()
+    assert window.panel.rows["temperature"].undo.isEnabled()
+    assert len(sent) == 1
+    desk.key(Qt.Key.Key_Space)  # the keyboard is the window's again
+    desk.wait(lambda: desk.state() is RunState.PAUSED)
+
+
+def test_typing_300_sets_300_and_nothing_else(open_window):
+    desk = open_window()
+    box = desk.window.panel.rows["temperature"].box
+    box.setFocus()
+    box.selectAll()
+    QTest.keyClicks(box, "310")
+    assert desk.window.controller.applied.temperature == 300.0
+    desk.key(Qt.Key.Key_Return, widget=box)
+    desk.wait(lambda: desk.window.controller.applied.temperature == 310.0)
+    desk.window.panel.rows["temperature"].undo.click()
+    desk.wait(lambda: desk.window.controller.applied.temperature == 300.0)
+    assert box.value() == 300.0
+    assert not desk.window.panel.rows["temperature"].undo.isEnabled()
+    assert desk.state() is RunState.RUNNING
+
+
+def test_escape_forgets_and_a_value_out_of_range_becomes_the_nearest(open_window):
+    desk = open_window()
+    box = desk.window.panel.rows["temperature"].box
+    box.setFocus()
+    box.selectAll()
+    QTest.keyClicks(box, "777")
+    desk.key(Qt.Key.Key_Escape, widget=box)
+    assert box.value() == 300.0
+    assert box.text() == "300 K"
+    box.setFocus()
+    box.selectAll()
+    QTest.keyClicks(box, "99999")
+    desk.key(Qt.Key.Key_Return, widget=box)
+    desk.wait(lambda: desk.window.controller.applied.temperature == 2000.0)
+
+
+def test_values_are_shown_as_applied(open_window):
+    desk = open_window()
+    row = desk.window.panel.rows["timestep"]
+    row.box.setFocus()
+    row.box.selectAll()
+    QTest.keyClicks(row.box, "2")
+    desk.key(Qt.Key.Key_Return, widget=row.box)
+    desk.wait(lambda: desk.window.controller.applied.timestep == 1.0)
+    desk.wait(lambda: row.box.value() == 1.0)
+
+
+def test_a_decimal_comma_is_understood(open_window):
+    desk = open_window()
+    box = desk.window.panel.rows["timestep"].box
+    box.setFocus()
+    box.selectAll()
+    QTest.keyClicks(box, "0,25")
+    desk.key(Qt.Key.Key_Return, widget=box)
+    desk.wait(lambda: desk.window.controller.applied.timestep == 0.25)
+
+
+def test_without_a_thermostat_there_is_no_coupling(open_window):
+    desk = open_window()
+    panel = desk.window.panel
+    assert panel.rows["coupling_time"].isEnabled()
+    panel.thermostat.setCurrentIndex(panel.thermostat.findData(ThermostatKind.NONE))
+    panel.thermostat.activated.emit(panel.thermostat.currentIndex())
+    desk.wait(lambda: desk.window.controller.applied.thermostat is ThermostatKind.NONE)
+    assert not panel.rows["coupling_time"].isEnabled()
+
+
+def test_a_restart_is_offered_only_when_something_changed(open_window):
+    desk = open_window()
+    panel = desk.window.panel
+    assert not panel.restart.isEnabled()
+    box = panel.restart_rows["molecules"].box
+    box.setFocus()
+    box.selectAll()
+    QTest.keyClicks(box, "8")
+    assert panel.restart.isEnabled()
+    assert desk.window.controller.n_agents == 81
+    QTest.mouseClick(panel.restart, Qt.MouseButton.LeftButton)
+    desk.wait(lambda: desk.window.controller.n_agents == 24)
+    assert desk.window.controller.setup.molecules == 8
+    assert not panel.restart.isEnabled()
+
+
+def test_no_button_takes_the_keyboard(open_window):
+    desk = open_window()
+    takers = [
+        button.text() or button.objectName()
+        for button in desk.window.findChildren(QAbstractButton)
+        if button.focusPolicy() & Qt.FocusPolicy.ClickFocus and button.isVisible()
+    ]
+    assert takers == []
+
+
+def test_keys_of_the_view(open_window):
+    desk = open_window()
+    window = desk.window
+    shown = window.actions_["bonds"].isChecked()
+    desk.key(Qt.Key.Key_B)
+    assert window.actions_["bonds"].isChecked() != shown
+    desk.key(Qt.Key.Key_U)
+    assert not window.actions_["box"].isChecked()
+    desk.key(Qt.Key.Key_O)
+    assert window.viewport.camera.orthographic
+    before = window.viewport.camera.rotation().copy()
+    desk.key(Qt.Key.Key_X)
+    assert not np.allclose(window.viewport.camera.rotation(), before)
+    desk.key(Qt.Key.Key_R)
+    assert np.allclose(window.viewport.camera.rotation(), before)
+    desk.key(Qt.Key.Key_Plus)
+    desk.wait(lambda: window.controller.applied.steps_per_frame == 20)
+    desk.key(Qt.Key.Key_Minus)
+    desk.wait(lambda: window.controller.applied.steps_per_frame == 10)
+
+
+def test_every_command_has_a_connection_and_keys_are_unique(open_window):
+    keys = [key for spec in SPECS.values() for key in spec.keys]
+    assert len(keys) == len(set(keys))
+    desk = open_window(paused=True)
+    for name in ("keys", "about"):
+        desk.window.actions_[name].trigger()
+    texts = " ".join(label.text() for label in QApplication.topLevelWidgets()[0].findChildren(QLabel))
+    everything = " ".join(label.text() for label in desk.window.findChildren(QLabel)) + texts
+    assert "2504.10560" in everything
+    assert "Single step" in everything
+
+
+def test_a_bad_model_file_is_told_and_the_run_goes_on(open_window, home, monkeypatch):
+    desk = open_window()
+    bad = home / "bad.json"
+    bad.write_text("{", encoding="utf-8")
+    monkeypatch.setattr(
+        "mldsim.gui.main_window.QFileDialog.getOpenFileName", staticmethod(lambda *a, **k: (str(bad), ""))
+    )
+    desk.window.actions_["open_model"].trigger()
+    desk.wait(lambda: any("bad.json" in text for text in desk.window.notices.texts()))
+    assert desk.state() is RunState.RUNNING
+    step = desk.runner.status().step
+    desk.wait(lambda: desk.runner.status().step > step)
+    assert desk.window.panel.model.currentData() == "water"
+
+
+def test_a_setup_that_cannot_be_built_leaves_the_window_alive(open_window, qtbot):
+    def broken(setup, parameters, progress):
+        if setup.seed == 1:
+            raise InputError("start.xyz, line 3: this is not a structure.")
+        return SmallEngine(setup, parameters, progress)
+
+    setup = Setup()
+    runner = Runner(broken, setup, Parameters())
+    window = MainWindow(runner, setup, Parameters(), Preferences())
+    window.start()
+    desk = Desk(qtbot, window, runner)
+    try:
+        desk.wait(lambda: "start.xyz, line 3: this is not a structure." in window.notices.texts())
+        assert desk.state() is RunState.FAILED
+        window.controller.restart(seed=2)
+        desk.wait(lambda: desk.state() is RunState.RUNNING)
+    finally:
+        window.close()
+
+
+def test_notices_go_away_by_a_click_and_never_pile_up(open_window):
+    desk = open_window(paused=True)
+    notices = desk.window.notices
+    for i in range(5):
+        notices.show_notice(Level.ERROR, f"fault {i}")
+    notices.show_notice(Level.ERROR, "fault 4")
+    assert notices.texts() == ["fault 2", "fault 3", "fault 4"]
+    for _ in range(3):
+        notices.dismiss(notices._notices[0])
+    assert not notices.isVisible()
+
+
+def test_plots_follow_the_run(open_window):
+    desk = open_window()
+    temperature = desk.window.plots.temperature
+    desk.wait(lambda: len(temperature.drawn("target")[0]) > 3)
+    _, target = temperature.drawn("target")
+    assert target[-1] == 300.0
+    _, mean = temperature.drawn("0.5 ps mean")
+    assert mean[-1] == pytest.approx(290.0)
+    assert not desk.window.plots.heat.isVisible()
+    desk.window._plots_dock.hide()
+    assert not desk.window.plots.wanted()
+
+
+def test_without_a_conserved_quantity_the_heat_is_shown(open_window):
+    desk = open_window(engine=lambda *arguments: SmallEngine(*arguments, conserved=False))
+    desk.wait(lambda: desk.window.plots.heat.isVisible())
+    assert "conserved" not in desk.window.plots.energy._legend.text()
+
+
+def test_recording_is_finished_when_the_window_closes(open_window, home):
+    desk = open_window()
+    path = home / "run.h5md"
+    desk.wait(desk.moved)
+    desk.window.controller.start_recording(path, 5)
+    desk.wait(lambda: "run.h5md" in desk.window.status_bar.text("recording"))
+    desk.wait(lambda: desk.runner.status().recording.frames_written > 3)
+    began = time.monotonic()
+    desk.window.close()
+    assert time.monotonic() - began < 5
+    assert desk.state() is RunState.CLOSED
+    with read_h5md(path) as trajectory:
+        assert len(trajectory) > 3
+
+
+def test_ctrl_r_asks_where_and_then_stops(open_window, home):
+    desk = open_window()
+    desk.wait(desk.moved)
+    desk.key(Qt.Key.Key_R, Qt.KeyboardModifier.ControlModifier)
+    dialog = QApplication.activeModalWidget()
+    dialog.output.edit.setText(str(home / "nowhere" / "a.h5md"))
+    assert not dialog.accept_button.isEnabled()
+    dialog.output.edit.setText(str(home / "a.h5md"))
+    assert dialog.accept_button.isEnabled()
+    dialog.accept()
+    desk.wait(lambda: desk.runner.status().recording is not None)
+    desk.wait(lambda: desk.window.actions_["record"].text() == "Stop recording")
+    desk.window.actions_["record"].trigger()
+    desk.wait(lambda: desk.runner.status().recording is None)
+    assert (home / "a.h5md").is_file()
+
+
+def test_a_picture_is_saved_at_the_size_asked_for(open_window, home, pixels):
+    from PySide6.QtGui import QImage
+
+    desk = open_window(paused=True)
+    desk.window.save_picture(home / "p.png", 640, 400)
+    image = QImage(str(home / "p.png"))
+    assert (image.width(), image.height()) == (640, 400)
+    desk.window.save_picture(home / "nowhere" / "p.png", 64, 64)
+    assert any("cannot be written" in text for text in desk.window.notices.texts())
+
+
+def test_layout_and_looks_are_remembered(open_window, home):
+    desk = open_window(paused=True)
+    desk.window._plots_dock.hide()
+    desk.window.set_theme(Theme.LIGHT)
+    desk.window.set_colouring(Colouring.LOSS)
+    desk.window.actions_["bonds"].setChecked(False)
+    desk.window.close()
+    again = open_window(paused=True).window
+    assert not again._plots_dock.isVisible()
+    assert again.theme is Theme.LIGHT
+    assert again.panel.colouring.currentData() is Colouring.LOSS
+    assert not again.actions_["bonds"].isChecked()
+    again.actions_["restore_layout"].trigger()
+    assert again._plots_dock.isVisible()
+
+
+def test_broken_settings_do_not_stop_the_start(open_window, home):
+    path = home / "window.ini"
+    path.write_bytes(
+        b"[General]\ntheme=purple\ncolouring=@Invalid()\nbonds=perhaps\nlayout=@ByteArray(nonsense)\n"
+        b"geometry=@ByteArray(\\x1\\xd9)\nfolder=/no/such/place\nstyle=@Variant(\\0\\0\\0\\x7f\n\xff\xfe[[["
+    )
+    desk = open_window(paused=True)
+    assert desk.window.isVisible()
+    assert desk.window.theme is Theme.DARK
+    assert desk.window._panel_dock.isVisible()
+
+
+def test_settings_of_a_test_stay_in_its_home(open_window, home):
+    desk = open_window(paused=True)
+    desk.window.close()
+    assert str(home) in QSettings(str(home / "window.ini"), QSettings.Format.IniFormat).fileName()
+    assert (home / "window.ini").is_file()
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (1920, 1080)])
+def test_nothing_is_clipped(open_window, size):
+    desk = open_window(paused=True, size=size)
+    desk.qtbot.wait(50)
+    window = desk.window
+    assert window.width() <= size[0]
+    for label in window.panel.findChildren(QLabel):
+        if label.isVisible() and not label.wordWrap():
+            assert label.sizeHint().width() <= label.width(), label.text()
+    for row in (*window.panel.rows.values(), *window.panel.restart_rows.values()):
+        needed = row.box.fontMetrics().horizontalAdvance(row.box.text()) + 12
+        assert needed <= row.box.width(), row.box.text()
+    assert window.panel.verticalScrollBar().maximum() == 0
+    assert window.viewport.widget.width() >= size[0] // 2
+
+
+def test_both_themes_can_be_read():
+    for colours in theme.COLOURS.values():
+        for foreground in (colours.text, colours.dim, colours.accent, colours.error, colours.warning):
+            assert _contrast(foreground, colours.panel) >= 4.5, foreground
+        assert _contrast(colours.on_accent, colours.accent) >= 4.5
+
+
+def _contrast(a, b):
+    """Ratio of relative luminances, WCAG 2.1."""
+
+    def luminance(code):
+        parts = np.array([int(code[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+        linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    bright, dark = sorted((luminance(a), luminance(b)), reverse=True)
+    return (bright + 0.05) / (dark + 0.05)
+
+
+# --- run_window ---
+
+
+def test_quit_after_and_screenshot(qapp, home, pixels):
+    from PySide6.QtGui import QImage
+
+    shot = home / "shot.png"
+    began = time.monotonic()
+    code = run_window(
+        Setup(), Parameters(), quit_after=1.5, screenshot=shot, engine_factory=SmallEngine, settings=home / "w.ini"
+    )
+    assert code == 0
+    assert time.monotonic() - began < 10
+    image = pixels(QImage(str(shot)))[..., :3].astype(int)
+    red = (image[..., 0] > 130) & (image[..., 1] < 90) & (image[..., 2] < 90)
+    assert red.sum() > 300
+
+
+def test_screenshot_without_quit_is_taken_once_water_has_moved(qapp, home, monkeypatch):
+    shot = home / "shot.png"
+    from PySide6.QtCore import QTimer
+
+    watch = QTimer()
+    watch.setInterval(50)
+
+    def look():
+        if shot.exists():
+            for window in QApplication.topLevelWidgets():
+                if isinstance(window, MainWindow):
+                    window.close()
+
+    watch.timeout.connect(look)
+    watch.start()
+    code = run_window(Setup(), Parameters(), screenshot=shot, engine_factory=SmallEngine, settings=home / "w.ini")
+    watch.stop()
+    assert code == 0
+    assert shot.stat().st_size > 5000
+
+
+def test_a_screenshot_that_cannot_be_written_is_refused_at_once(home):
+    with pytest.raises(InputError, match="cannot be written there"):
+        run_window(Setup(), Parameters(), screenshot=home / "no" / "a.png", engine_factory=SmallEngine)
+    (home / "old.png").write_bytes(b"mine")
+    with pytest.raises(InputError, match="not overwritten"):
+        run_window(Setup(), Parameters(), screenshot=home / "old.png", engine_factory=SmallEngine)
+    assert (home / "old.png").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("environment", [{"DISPLAY": ""}, {"DISPLAY": ":987"}])
+def test_without_a_display_one_sentence_and_no_crash(run_python, environment):
+    program = (
+        "from mldsim.errors import MldsimError\n"
+        "from mldsim.gui.app import run_window\n"
+        "from mldsim.parameters import Parameters, Setup\n"
+        "try:\n    run_window(Setup(), Parameters(), quit_after=1)\n"
+        "except MldsimError as error:\n    print(error); raise SystemExit(error.exit_code)\n"
+    )
+    done = run_python("-c", program, QT_QPA_PLATFORM="", WAYLAND_DISPLAY="", **environment)
+    assert done.returncode in (1, 2), done.stderr
+    assert "display" in done.stdout
+    assert done.stdout.count("\n") == 1
+    assert done.stderr == ""
+
+
+def test_ctrl_c_closes_cleanly(run_python, home):
+    program = (
+        "import os, signal, sys, threading\n"
+        "from pathlib import Path\n"
+        "from mldsim.gui.app import run_window\n"
+        "from mldsim.errors import InputError\n"
+        "from mldsim.parameters import Parameters, Setup\n"
+        "def broken(*arguments):\n"
+        "    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "    raise InputError('nothing to see')\n"
+        "sys.exit(run_window(Setup(), Parameters(), engine_factory=broken, quit_after=30))\n"
+    )
+    began = time.monotonic()
+    done = run_python("-c", program)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert time.monotonic() - began < 25
+
+
+def test_a_fault_becomes_one_notice_and_a_log(qapp, home, monkeypatch):
+    from PySide6.QtCore import QTimer
+
+    from mldsim.gui.app import log_path
+
+    seen = []
+
+    def fail():
+        raise RuntimeError("the sky fell")
+
+    def look():
+        for window in QApplication.topLevelWidgets():
+            if isinstance(window, MainWindow) and window.isVisible():
+                seen.extend(window.notices.texts())
+
+    for delay in (200, 300):
+        QTimer.singleShot(delay, fail)
+    QTimer.singleShot(700, look)
+    assert run_window(Setup(), Parameters(), quit_after=1.0, engine_factory=SmallEngine, settings=home / "w.ini") == 0
+    assert len([text for text in seen if "the sky fell" in text]) == 1
+    assert "the sky fell" in log_path().read_text(encoding="utf-8")
+
+
+def test_run_command_is_the_default(open_window):
+    """A window that was opened paused runs at the first Space."""
+    desk = open_window(paused=True)
+    desk.wait(lambda: desk.state() is RunState.PAUSED)
+    assert desk.runner.status().step == 0
+    desk.runner.send(Run())
+    desk.wait(desk.moved)
