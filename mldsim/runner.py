@@ -877,6 +877,13 @@ class Runner:
 
 
 def open_sink(path: Path, engine: Engine, box: NDArray[np.float64], force: bool) -> FrameSink:
+    """Create a trajectory file: extended XYZ when the name ends so, else H5MD that says what was run.
+
+    Raises
+    ------
+    InputError
+        If the file exists and `force` is not set, or cannot be created there.
+    """
     if path.suffix.lower() in _EXTXYZ:
         return ExtxyzWriter(path, engine.topology, force=force)
     metadata = {

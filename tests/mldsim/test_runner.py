@@ -1,0 +1,685 @@
+"""The worker thread, driven with an engine that is nothing but a counter with agents."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mldsim.errors import InputError, LeftPhysics, WorkFailed
+from mldsim.frames import THERMO_COLUMNS, Frame, ThermoRow, Topology
+from mldsim.parameters import Parameters, Setup
+from mldsim.runner import (
+    Applied,
+    Event,
+    ExportHistory,
+    Level,
+    Loaded,
+    LoadModel,
+    NewVelocities,
+    Notice,
+    Pause,
+    Quench,
+    Reset,
+    Restart,
+    Run,
+    Runner,
+    RunState,
+    SetParameters,
+    StartRecording,
+    Status,
+    Step,
+    Stopped,
+    StopRecording,
+)
+from mldsim.trajectory.h5md import read_h5md
+
+LONG = 20.0
+PARAMETERS = Parameters(steps_per_frame=10, timestep=0.5)
+
+
+class Counter:
+    """An engine whose only agent stands at x = step."""
+
+    def __init__(self, setup: Setup, parameters: Parameters, report: Callable[[str], None]) -> None:
+        report("Compiling kernels")
+        self.setup, self.parameters = setup, parameters
+        self.device, self.device_reason, self.model_name = "CPU, 1 thread", "It is the only one.", setup.model
+        self.model_card = {"theory": "none"}
+        n = setup.molecules
+        self.topology = Topology(
+            ("O",), np.zeros(n, dtype=np.int32), np.full(n, 16.0), np.empty((0, 2), dtype=np.int32)
+        )
+        self.step = 0
+        self.speed = 1.0
+        self.chunks: list[int] = []
+        self.seconds_per_step = 0.0
+        self.fail_at: int | None = None
+        self.error: Exception = LeftPhysics("The temperature rose to 9000 K.")
+        self.back_to: int | None = None
+        self.quench_steps = 0
+        self.threads = {threading.current_thread().name}
+
+    def advance(self, steps: int) -> None:
+        assert steps >= 1
+        self.threads.add(threading.current_thread().name)
+        self.chunks.append(steps)
+        if len(self.chunks) > 10_000:
+            del self.chunks[:5000]
+        if self.seconds_per_step:
+            time.sleep(self.seconds_per_step * steps)
+        if self.fail_at is not None and self.step + steps >= self.fail_at:
+            self.fail_at = None
+            if self.back_to is not None:
+                self.step = self.back_to
+            raise self.error
+        self.step += steps
+
+    def frame(self) -> Frame:
+        x = np.full((self.topology.n_agents, 3), float(self.step))
+        thermo = dict.fromkeys(THERMO_COLUMNS, 0.0) | {"time": 0.5 * self.step, "temperature": self.speed}
+        return Frame(self.step, 0.5 * self.step, np.full(3, 9.0), x, x, x, x[:, 0], ThermoRow(**thermo))
+
+    def set_parameters(self, parameters: Parameters) -> Parameters:
+        self.parameters = replace(parameters, coupling_time=100.0)  # this engine knows better
+        return self.parameters
+
+    def quench(self, steps: int) -> bool:
+        self.quench_steps += steps
+        return self.quench_steps >= 50
+
+    def new_velocities(self) -> None:
+        self.speed += 1
+
+    def set_model(self, name_or_path: str | Path) -> None:
+        if name_or_path == "bad":
+            raise InputError("bad is not a model.")
+        self.model_name = str(name_or_path)
+
+    def reset(self) -> None:
+        self.step = 0
+
+
+class Bench:
+    """A runner on a bench: its engines, and waiting for what it says."""
+
+    def __init__(self, prepare: Callable[[Counter], None] = lambda engine: None, **options: bool) -> None:
+        self.engines: list[Counter] = []
+        self.heard: list[Event] = []
+        self.refuse: Exception | None = None
+
+        def factory(setup: Setup, parameters: Parameters, report: Callable[[str], None]) -> Counter:
+            if self.refuse is not None:
+                raise self.refuse
+            engine = Counter(setup, parameters, report)
+            prepare(engine)
+            self.engines.append(engine)
+            return engine
+
+        self.runner = Runner(factory, Setup(molecules=8), PARAMETERS, **options)
+
+    @property
+    def engine(self) -> Counter:
+        return self.engines[-1]
+
+    @property
+    def status(self) -> Status:
+        return self.runner.status()
+
+    def until(self, what: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + LONG
+        while not what():
+            assert time.monotonic() < deadline, f"waited in vain; {self.status}; {self.heard}"
+            time.sleep(0.001)
+
+    def hear(self, kind: type, text: str = "") -> None:
+        """Wait for an event."""
+
+        def heard() -> bool:
+            self.heard += self.runner.events()
+            return any(isinstance(event, kind) and text in str(event) for event in self.heard)
+
+        self.until(heard)
+
+    def do(self, *commands: object) -> None:
+        """Send commands and wait until the worker has obeyed them."""
+        for command in commands:
+            self.runner.send(command)  # type: ignore[arg-type]
+        self.heard += self.runner.events()
+        answered = sum(isinstance(event, Applied) for event in self.heard)
+        self.runner.send(SetParameters(self.engine.parameters if self.engines else PARAMETERS))
+
+        def obeyed() -> bool:
+            self.heard += self.runner.events()
+            return sum(isinstance(event, Applied) for event in self.heard) > answered
+
+        self.until(obeyed)
+
+    def pause(self) -> None:
+        self.do(Pause())
+        self.until(lambda: self.status.run_state is RunState.PAUSED)
+
+
+@pytest.fixture
+def bench() -> Iterator[Callable[..., Bench]]:
+    made: list[Bench] = []
+
+    def make(prepare: Callable[[Counter], None] = lambda engine: None, **options: bool) -> Bench:
+        made.append(Bench(prepare, **options))
+        made[-1].runner.start()
+        return made[-1]
+
+    yield make
+    for each in made:
+        assert each.runner.close(LONG)
+
+
+Make = Callable[..., Bench]
+
+
+def positions(path: Path) -> list[int]:
+    """Steps of a recording, each checked against what the engine computed at it."""
+    with read_h5md(path) as trajectory:
+        for frame in trajectory:
+            assert (frame.positions == frame.step).all()
+        return [int(step) for step in trajectory.steps]
+
+
+# --- run, pause, step -----------------------------------------------------------------------------------------------
+
+
+def test_it_starts_and_runs(bench: Make) -> None:
+    b = bench()
+    b.hear(Loaded)
+    loaded = next(event for event in b.heard if isinstance(event, Loaded))
+    assert loaded.topology.n_agents == 8
+    np.testing.assert_array_equal(loaded.box, 9.0)
+    b.until(lambda: b.status.step > 100 and b.status.steps_per_s > 0)
+    status = b.status
+    assert status.run_state is RunState.RUNNING
+    assert (status.device, status.model_name, status.n_agents) == ("CPU, 1 thread", "water", 8)
+    assert status.ns_per_day == pytest.approx(status.steps_per_s * 0.5e-6 * 86400)
+    b.until(lambda: b.runner.mailbox.take() is not None)
+    assert b.runner.thermo.columns()["time"][0] == 0
+
+
+def test_the_engine_is_touched_by_one_thread_only(bench: Make) -> None:
+    b = bench()
+    b.until(lambda: b.status.step > 100)
+    b.do(Restart(Setup(molecules=9)), Step(3))
+    assert {name for engine in b.engines for name in engine.threads} == {"mldsim-runner"}
+
+
+def test_a_paused_start_shows_its_first_frame_and_waits(bench: Make) -> None:
+    b = bench(paused=True)
+    b.until(lambda: b.status.run_state is RunState.PAUSED)
+    frame = b.runner.mailbox.take()
+    assert frame is not None
+    assert frame.step == 0
+    b.do()
+    assert b.engine.step == 0
+    b.do(Run())
+    b.until(lambda: b.status.step > 0)
+
+
+def test_pause_stops_and_shows_the_present_state(bench: Make) -> None:
+    b = bench()
+    b.until(lambda: b.status.step > 100)
+    b.pause()
+    step = b.engine.step
+    b.until(lambda: b.status.step == step)
+    b.do()
+    assert b.engine.step == step
+    assert b.status.steps_per_s == 0
+    frame = b.runner.mailbox.take()
+    assert frame is not None
+    assert frame.step == step
+
+
+def test_single_steps_are_exact(bench: Make) -> None:
+    b = bench(paused=True)
+    b.do(Step())
+    b.until(lambda: b.status.step == 1 and b.status.run_state is RunState.PAUSED)
+    b.do(Step(37))
+    b.until(lambda: b.status.step == 38 and b.status.run_state is RunState.PAUSED)
+    frame = b.runner.mailbox.take()
+    assert frame is not None
+    assert frame.step == 38
+    b.do(Step(0))
+    b.hear(Notice, "at least 1")
+
+
+def test_frames_come_every_steps_per_frame(bench: Make) -> None:
+    b = bench(paused=True)
+    b.do(Step(100))
+    b.until(lambda: b.status.step == 100)
+    np.testing.assert_array_equal(b.runner.thermo.columns()["time"], 0.5 * np.arange(0, 101, 10))
+
+
+def test_a_slow_engine_is_asked_for_few_steps_at_a_time(bench: Make) -> None:
+    def slow(engine: Counter) -> None:
+        engine.seconds_per_step = 0.01
+
+    b = bench(slow)
+    b.do(SetParameters(PARAMETERS.with_changes(steps_per_frame=1000)))
+    b.until(lambda: b.status.step > 20)
+    b.pause()
+    assert max(b.engine.chunks) <= 3  # 30 ms, so that a pause is answered at once
+    assert b.engine.step < 1000
+
+
+def test_a_slow_reader_finds_the_newest_frame_and_delays_nobody(bench: Make) -> None:
+    b = bench()
+    b.until(lambda: b.status.step > 2000)
+    b.pause()
+    frame = b.runner.mailbox.take()
+    assert frame is not None
+    assert frame.step == b.engine.step
+    assert b.runner.mailbox.take() is None
+
+
+def test_memory_is_bounded(bench: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    b = Bench()
+    b.runner._history._max_frames = 50
+    b.runner.thermo.__init__(capacity=100)  # type: ignore[misc]
+    b.runner.start()
+    try:
+        b.until(lambda: b.status.step > 20_000)
+        for _ in range(2000):
+            b.runner.send(LoadModel("bad"))  # a notice each that nobody fetches
+        b.pause()
+        assert 20 <= b.status.memory_frames <= 50
+        assert len(b.runner.thermo.columns()["time"]) <= 100
+        assert len(b.runner._events) <= 1000
+        assert len(b.runner._rate._samples) <= 100
+    finally:
+        assert b.runner.close(LONG)
+
+
+# --- what can be changed --------------------------------------------------------------------------------------------
+
+
+def test_parameters_return_as_applied(bench: Make) -> None:
+    b = bench(paused=True)
+    b.do(SetParameters(PARAMETERS.with_changes(temperature=350.0)))
+    applied = [event.parameters for event in b.heard if isinstance(event, Applied)]
+    assert applied[0] == PARAMETERS  # what it started with
+    assert (applied[1].temperature, applied[1].coupling_time) == (350.0, 100.0)
+
+
+def test_reset_goes_back_and_forgets(bench: Make) -> None:
+    b = bench()
+    b.until(lambda: b.status.step > 100)
+    b.pause()
+    b.do(Reset())
+    b.until(lambda: b.status.step == 0)
+    assert len(b.runner.thermo.columns()["time"]) == 1
+    assert b.status.memory_frames == 1
+    frame = b.runner.mailbox.take()
+    assert frame is not None
+    assert frame.step == 0
+
+
+def test_restart_builds_anew_and_keeps_running(bench: Make) -> None:
+    b = bench()
+    b.until(lambda: b.status.step > 100)
+    b.do(Restart(Setup(molecules=11)))
+    b.until(lambda: b.status.n_agents == 11 and b.status.run_state is RunState.RUNNING)
+    assert len(b.engines) == 2
+    b.until(lambda: (frame := b.runner.mailbox.take()) is not None and len(frame.positions) == 11)
+
+
+def test_a_frame_is_never_shown_before_its_system_is_told(bench: Make) -> None:
+    b = bench()
+    n_agents = 0
+    for molecules in range(9, 60):
+        b.runner.send(Restart(Setup(molecules=molecules)))
+    while n_agents != 59:
+        frame = b.runner.mailbox.take()
+        for event in b.runner.events():
+            if isinstance(event, Loaded):
+                n_agents = event.topology.n_agents
+        if frame is not None:
+            assert len(frame.positions) <= n_agents
+
+
+def test_a_restart_that_fails_leaves_the_old_simulation_running(bench: Make) -> None:
+    b = bench()
+    b.until(lambda: b.status.step > 0)
+    b.refuse = InputError("The box is too small.")
+    b.do(Restart(Setup(molecules=8)))
+    b.hear(Notice, "The box is too small.")
+    step = b.status.step
+    b.until(lambda: b.status.step > step and b.status.run_state is RunState.RUNNING)
+
+
+@pytest.mark.parametrize("error", [InputError("No such model."), ZeroDivisionError("oops")])
+def test_a_first_engine_that_cannot_be_built(error: Exception) -> None:
+    b = Bench()
+    b.refuse = error
+    b.runner.start()
+    try:
+        b.until(lambda: b.status.run_state is RunState.FAILED)
+        assert str(error) in b.status.message
+        b.hear(Notice, str(error))
+        b.runner.send(Run())
+        b.hear(Notice, "There is no simulation")
+        b.refuse = None
+        b.do(SetParameters(PARAMETERS.with_changes(temperature=400.0)), Restart(Setup()))
+        b.until(lambda: b.status.run_state is RunState.RUNNING and b.status.step > 0)
+    finally:
+        assert b.runner.close(LONG)
+
+
+def test_a_wrong_model_is_refused_and_the_run_goes_on(bench: Make) -> None:
+    b = bench()
+    b.until(lambda: b.status.step > 0)
+    b.do(LoadModel("bad"))
+    b.hear(Notice, "bad is not a model.")
+    step = b.status.step
+    b.until(lambda: b.status.step > step)
+    assert b.status.model_name == "water"
+    b.do(LoadModel("other"))
+    b.until(lambda: b.status.model_name == "other" and b.status.run_state is RunState.RUNNING)
+    assert any(isinstance(event, Loaded) and event.model_name == "other" for event in b.heard)
+
+
+def test_new_velocities_are_shown_at_once(bench: Make) -> None:
+    b = bench(paused=True)
+    b.do()
+    b.runner.mailbox.take()
+    b.do(NewVelocities())
+    frame = b.runner.mailbox.take()
+    assert frame is not None
+    assert frame.thermo.temperature == 2.0
+
+
+def test_quench_runs_to_the_minimum_and_pauses(bench: Make) -> None:
+    b = bench()
+    b.until(lambda: b.status.step > 0)
+    b.do(Quench())
+    b.hear(Notice, "minimum")
+    b.until(lambda: b.status.run_state is RunState.PAUSED)
+    assert b.engine.quench_steps >= 50
+
+
+def test_a_quench_can_be_ended(bench: Make) -> None:
+    def endless(engine: Counter) -> None:
+        engine.quench_steps = -(10**15)
+
+    b = bench(endless, paused=True)
+    b.do(Quench())
+    b.until(lambda: b.status.run_state is RunState.QUENCHING)
+    b.pause()
+    b.do(Quench(), Run())
+    b.until(lambda: b.status.step > 0)
+
+
+# --- what goes wrong ------------------------------------------------------------------------------------------------
+
+
+def test_a_guard_pauses_tells_why_and_shows_the_last_good_state(bench: Make) -> None:
+    def doomed(engine: Counter) -> None:
+        engine.fail_at, engine.back_to = 95, 50
+
+    b = bench(doomed)
+    b.hear(Stopped, "9000 K")
+    notice = next(event for event in b.heard if isinstance(event, Notice))
+    assert (notice.level, notice.text) == (Level.ERROR, "The temperature rose to 9000 K.")
+    b.until(lambda: b.status.run_state is RunState.PAUSED and b.status.step == 50)
+    assert b.status.message == "The temperature rose to 9000 K."
+    frame = b.runner.mailbox.take()
+    assert frame is not None
+    assert frame.step == 50
+    assert b.runner.thermo.columns()["time"][-1] <= 25.0
+    b.do(Run())
+    b.until(lambda: b.status.step > 200)
+    b.pause()
+    assert (np.diff(b.runner.thermo.columns()["time"]) > 0).all()
+
+
+def test_an_exception_of_the_engine_pauses_and_the_runner_lives(bench: Make, caplog: pytest.LogCaptureFixture) -> None:
+    def broken(engine: Counter) -> None:
+        engine.fail_at, engine.error = 100, ZeroDivisionError("oops")
+
+    b = bench(broken)
+    b.hear(Notice, "internal error (ZeroDivisionError: oops)")
+    b.until(lambda: b.status.run_state is RunState.PAUSED)
+    assert "Traceback" in caplog.text
+    b.do(Run())
+    b.until(lambda: b.status.step > 200)
+
+
+def test_closing_interrupts_a_long_start() -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def factory(setup: Setup, parameters: Parameters, report: Callable[[str], None]) -> Counter:
+        try:
+            while True:
+                report("Relaxing the box")
+                begun.set()
+                time.sleep(0.001)
+        finally:
+            ended.set()
+
+    runner = Runner(factory, Setup(), PARAMETERS)
+    runner.start()
+    assert begun.wait(LONG)
+    assert runner.status().run_state is RunState.STARTING
+    assert runner.status().message == "Relaxing the box"
+    assert runner.close(LONG)
+    assert ended.is_set()
+    assert runner.status().run_state is RunState.CLOSED
+
+
+def test_a_runner_that_was_never_started_can_be_closed() -> None:
+    assert Bench().runner.close()
+
+
+# --- recording ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("every", [1, 7, 10, 25])
+def test_recording_is_exact_whatever_the_frames_of_the_view(bench: Make, tmp_path: Path, every: int) -> None:
+    b = bench(paused=True)
+    b.do(StartRecording(tmp_path / "run.h5md", every), Step(100))
+    b.until(lambda: b.status.step == 100)
+    b.do(StopRecording())
+    b.hear(Notice, "Recorded")
+    assert positions(tmp_path / "run.h5md") == list(range(0, 101, every))
+    b.until(lambda: b.status.recording is None)
+
+
+def test_a_recording_begins_with_the_state_at_which_it_was_started(bench: Make, tmp_path: Path) -> None:
+    b = bench(paused=True)
+    b.do(Step(13))
+    b.until(lambda: b.status.step == 13)
+    b.do(StartRecording(tmp_path / "run.h5md", 5), Step(11), StopRecording())
+    b.hear(Notice, "Recorded")
+    assert positions(tmp_path / "run.h5md")[0] == 13
+    with read_h5md(tmp_path / "run.h5md") as trajectory:
+        assert trajectory.metadata["model"] == "water"
+        assert trajectory.metadata["model_card"] == {"theory": "none"}
+        assert trajectory.metadata["setup"]["molecules"] == 8
+        assert trajectory.metadata["parameters"]["thermostat"] == "nose-hoover"
+
+
+def test_status_tells_of_the_recording(bench: Make, tmp_path: Path) -> None:
+    b = bench()
+    b.do(StartRecording(tmp_path / "run.h5md", 10))
+    b.until(lambda: b.status.recording is not None and b.status.recording.frames_written > 10)
+    recording = b.status.recording
+    assert recording is not None
+    assert (recording.path, recording.every) == (tmp_path / "run.h5md", 10)
+
+
+def test_an_existing_file_is_kept_and_the_run_goes_on(bench: Make, tmp_path: Path) -> None:
+    path = tmp_path / "run.h5md"
+    path.write_text("mine")
+    b = bench()
+    b.do(StartRecording(path, 10))
+    b.hear(Notice, "exists already")
+    assert path.read_text() == "mine"
+    step = b.status.step
+    b.until(lambda: b.status.step > step)
+    b.do(StartRecording(path, 10, force=True))
+    b.until(lambda: b.status.recording is not None and b.status.recording.frames_written > 3)
+    b.do(StartRecording(tmp_path / "second.h5md", 10))
+    b.hear(Notice, "stop that first")
+    b.do(StopRecording())
+    b.hear(Notice, "Recorded")
+    assert len(positions(path)) > 3
+
+
+def test_a_recording_every_zero_steps_is_refused(bench: Make, tmp_path: Path) -> None:
+    b = bench(paused=True)
+    b.do(StartRecording(tmp_path / "run.h5md", 0))
+    b.hear(Notice, "0 was given")
+    assert not (tmp_path / "run.h5md").exists()
+
+
+def test_closing_while_recording_leaves_a_whole_file(bench: Make, tmp_path: Path) -> None:
+    b = bench()
+    b.do(StartRecording(tmp_path / "run.h5md", 3))
+    b.until(lambda: b.status.recording is not None and b.status.recording.frames_written > 20)
+    assert b.runner.close(LONG)
+    b.hear(Notice, "Recorded")
+    steps = positions(tmp_path / "run.h5md")
+    assert len(steps) > 20
+    assert set(np.diff(steps)) == {3}
+    assert b.engine.step - steps[-1] < 3
+    assert b.status.run_state is RunState.CLOSED
+
+
+@pytest.mark.parametrize("command", [Reset(), Restart(Setup(molecules=8)), LoadModel("other")])
+def test_a_recording_ends_where_its_run_ends(bench: Make, tmp_path: Path, command: object) -> None:
+    b = bench(paused=True)
+    b.do(StartRecording(tmp_path / "run.h5md", 10), Step(50))
+    b.until(lambda: b.status.step == 50)
+    b.do(command)
+    b.hear(Notice, "ends here, because")
+    b.hear(Notice, "Recorded 6 frames")
+    assert positions(tmp_path / "run.h5md") == [0, 10, 20, 30, 40, 50]
+
+
+def test_a_recording_ends_when_the_run_goes_back_beyond_it(bench: Make, tmp_path: Path) -> None:
+    def doomed(engine: Counter) -> None:
+        engine.fail_at, engine.back_to = 95, 50
+
+    b = bench(doomed, paused=True)
+    b.do(StartRecording(tmp_path / "run.h5md", 10), Run())
+    b.hear(Notice, "went back to step 50")
+    b.hear(Notice, "Recorded")
+    assert positions(tmp_path / "run.h5md")[:7] == [0, 10, 20, 30, 40, 50, 60]
+
+
+class SlowDisk:
+    """A sink that takes a frame per permit."""
+
+    def __init__(self, fail_at: int | None = None) -> None:
+        self.permits = threading.Semaphore(0)
+        self.steps: list[int] = []
+        self.closed = False
+        self.fail_at = fail_at
+
+    def write(self, frame: Frame) -> None:
+        assert self.permits.acquire(timeout=LONG)
+        if self.fail_at is not None and frame.step >= self.fail_at:
+            raise WorkFailed("The disk is full; the 3 frames written so far are valid.")
+        self.steps.append(frame.step)
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_the_physics_waits_for_a_slow_disk_and_still_obeys(
+    bench: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = SlowDisk()
+    monkeypatch.setattr("mldsim.runner.open_sink", lambda *args: disk)
+    b = bench()
+    b.do(StartRecording(tmp_path / "run.h5md", 10))
+    b.until(lambda: b.status.waiting_for_disk)
+    step = b.engine.step
+    b.do(SetParameters(PARAMETERS.with_changes(temperature=310.0)))
+    assert b.engine.step == step, "the physics went on"
+    b.pause()
+    b.do(Run(), StopRecording())
+    assert b.status.waiting_for_disk
+    disk.permits.release(1000)
+    b.hear(Notice, "Recorded")
+    b.until(lambda: b.status.step > step and not b.status.waiting_for_disk)
+    assert disk.closed
+    assert set(np.diff(disk.steps)) == {10}
+    assert disk.steps[-1] == step  # also the frame that waited
+
+
+def test_closing_writes_what_waits_for_a_slow_disk(
+    bench: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = SlowDisk()
+    monkeypatch.setattr("mldsim.runner.open_sink", lambda *args: disk)
+    b = bench()
+    b.do(StartRecording(tmp_path / "run.h5md", 10))
+    b.until(lambda: b.status.waiting_for_disk)
+    assert not b.runner.close(timeout=0.01)
+    disk.permits.release(1000)
+    assert b.runner.close(LONG)
+    assert disk.closed
+    assert set(np.diff(disk.steps)) == {10}
+    assert disk.steps[-1] == b.engine.step
+
+
+def test_a_full_disk_ends_the_recording_and_not_the_run(
+    bench: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = SlowDisk(fail_at=30)
+    disk.permits.release(1000)
+    monkeypatch.setattr("mldsim.runner.open_sink", lambda *args: disk)
+    b = bench()
+    b.do(StartRecording(tmp_path / "run.h5md", 10))
+    b.hear(Notice, "The recording stopped: The disk is full; the 3 frames")
+    b.until(lambda: b.status.recording is None)
+    step = b.status.step
+    b.until(lambda: b.status.step > step)
+    assert disk.closed
+
+
+# --- export ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_in_memory_is_exported(bench: Make, tmp_path: Path) -> None:
+    b = bench(paused=True)
+    b.do(Step(95))
+    b.until(lambda: b.status.step == 95)
+    b.do(ExportHistory(tmp_path / "past.h5md"))
+    b.hear(Notice, "Exported 10 frames")
+    assert positions(tmp_path / "past.h5md") == list(range(0, 100, 10))
+    b.do(ExportHistory(tmp_path / "past.XYZ"))
+    b.hear(Notice, "past.XYZ")
+    assert (tmp_path / "past.XYZ").read_text().count("Lattice=") == 10
+    b.do(ExportHistory(tmp_path / "past.h5md"))
+    b.hear(Notice, "exists already")
+    b.do(ExportHistory(tmp_path / "past.h5md", force=True))
+    b.until(lambda: b.runner._export is not None and not b.runner._export.is_alive())
+
+
+def test_closing_finishes_an_export(bench: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = SlowDisk()
+    monkeypatch.setattr("mldsim.runner.open_sink", lambda *args: disk)
+    b = bench(paused=True)
+    b.do(Step(50))
+    b.until(lambda: b.status.step == 50)
+    b.do(ExportHistory(tmp_path / "past.h5md"), ExportHistory(tmp_path / "again.h5md"))
+    b.hear(Notice, "still being written")
+    assert not b.runner.close(timeout=0.01)
+    disk.permits.release(100)
+    assert b.runner.close(LONG)
+    assert disk.steps == [0, 10, 20, 30, 40, 50]
+    assert disk.closed
