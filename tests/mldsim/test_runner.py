@@ -581,11 +581,13 @@ class SlowDisk:
 
     def __init__(self, fail_at: int | None = None) -> None:
         self.permits = threading.Semaphore(0)
+        self.busy = threading.Event()
         self.steps: list[int] = []
         self.closed = False
         self.fail_at = fail_at
 
     def write(self, frame: Frame) -> None:
+        self.busy.set()
         assert self.permits.acquire(timeout=LONG)
         if self.fail_at is not None and frame.step >= self.fail_at:
             raise WorkFailed("The disk is full; the 3 frames written so far are valid.")
@@ -593,6 +595,20 @@ class SlowDisk:
 
     def flush(self) -> None:
         pass
+
+    def wait_until_full(self, b: Bench) -> None:
+        """One frame in the disk's hands, the queue full, one that finds no place."""
+
+        def full() -> bool:
+            recording = b.runner._recording
+            return (
+                self.busy.is_set()
+                and recording is not None
+                and recording.recorder._queue.full()
+                and recording.pending is not None
+            )
+
+        b.until(full)
 
     def close(self) -> None:
         self.closed = True
@@ -605,6 +621,7 @@ def test_the_physics_waits_for_a_slow_disk_and_still_obeys(
     monkeypatch.setattr("mldsim.runner.open_sink", lambda *args: disk)
     b = bench()
     b.do(StartRecording(tmp_path / "run.h5md", 10))
+    disk.wait_until_full(b)
     b.until(lambda: b.status.waiting_for_disk)
     step = b.engine.step
     b.do(SetParameters(PARAMETERS.with_changes(temperature=310.0)))
@@ -627,7 +644,7 @@ def test_closing_writes_what_waits_for_a_slow_disk(
     monkeypatch.setattr("mldsim.runner.open_sink", lambda *args: disk)
     b = bench()
     b.do(StartRecording(tmp_path / "run.h5md", 10))
-    b.until(lambda: b.status.waiting_for_disk)
+    disk.wait_until_full(b)
     assert not b.runner.close(timeout=0.01)
     disk.permits.release(1000)
     assert b.runner.close(LONG)
