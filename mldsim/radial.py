@@ -58,8 +58,11 @@ class RadialBasis:
         return tabulate(self.coefficients, self.cutoff, self.exponent, TABLE_START, rows)
 
 
+LAST_CENTER = 0.6
+"""angstrom below the cutoff; a Gaussian nearer to it is squeezed flat by the family's cubic end and adds nothing."""
+
 # Where the pairs of water live, angstrom: share of the functions in the inner group, its span, and where the outer
-# group begins (it ends 0.2 below the cutoff).
+# group begins.
 _SPANS = {"O-O": (1 / 2, 2.2, 3.4, 3.7), "O-H": (1 / 2, 0.75, 1.3, 1.5), "H-H": (1 / 3, 1.25, 1.85, 2.05)}
 _SPAN_OF_OTHERS = (1 / 2, 1.0, 2.5, 2.8)
 
@@ -72,8 +75,8 @@ def gaussian_centers(pair: str, n_radial: int, cutoff: float) -> tuple[NDArray[n
     inner = np.linspace(first, last, n_inner)
     centers, widths = [inner], [np.full(n_inner, inner[1] - inner[0])]
     if n_outer:
-        far = np.linspace(outer, cutoff - 0.2, n_outer)
-        spacing = far[1] - far[0] if n_outer > 1 else cutoff - 0.2 - last
+        far = np.linspace(outer, cutoff - LAST_CENTER, n_outer)
+        spacing = far[1] - far[0] if n_outer > 1 else cutoff - LAST_CENTER - last
         centers.append(far)
         widths.append(np.full(n_outer, spacing))
     return np.concatenate(centers), np.concatenate(widths)

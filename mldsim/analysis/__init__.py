@@ -1,0 +1,1 @@
+"""Analyses of a run, one frame at a time: ``add(frame)``, then ``result()`` at any moment."""
