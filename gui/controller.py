@@ -65,7 +65,7 @@ class RunnerLike(Protocol):
     def send(self, command: Command) -> None: ...
     def events(self) -> list[Event]: ...
     def status(self) -> Status: ...
-    def close(self, timeout: float) -> object: ...
+    def close(self, timeout: float) -> bool: ...
 
 
 class StageView(Protocol):
@@ -203,11 +203,12 @@ class Controller:
         self._runner.start()
         self.tick()
 
-    def close(self, timeout: float = 5.0) -> None:
-        """Finish the recording, stop the worker; nothing is shown any more."""
-        if not self._closed:
-            self._closed = True
-            self._runner.close(timeout)
+    def close(self, timeout: float = 10.0) -> bool:
+        """Finish the recording, stop the worker; nothing is shown any more. False when it was still at it."""
+        if self._closed:
+            return True
+        self._closed = True
+        return self._runner.close(timeout)
 
     # --- what the user asks for ---
 
@@ -251,7 +252,11 @@ class Controller:
         self._runner.send(Restart(setup))
 
     def load_model(self, name_or_path: str | Path) -> None:
-        self._runner.send(LoadModel(name_or_path))
+        """Go on with another model; where nothing could be built yet, start with it."""
+        if self._runner.status().run_state is RunState.FAILED:
+            self.restart(model=str(name_or_path))
+        else:
+            self._runner.send(LoadModel(name_or_path))
 
     def start_recording(self, path: Path, every: int, *, force: bool = False) -> None:
         self._runner.send(StartRecording(path, every, force))

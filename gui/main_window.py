@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from PySide6.QtCore import QByteArray, QEvent, QPoint, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QAction, QActionGroup, QCloseEvent, QCursor, QImage, QImageWriter
+from PySide6.QtGui import QAction, QActionGroup, QCloseEvent, QCursor, QGuiApplication, QImage, QImageWriter
 from PySide6.QtWidgets import (
     QApplication,
     QDialog,
@@ -43,6 +44,8 @@ from mldsim.parameters import Parameters, Setup
 from mldsim.runner import Level, RunState
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 TICK_MS = 16
 
@@ -160,6 +163,8 @@ class MainWindow(QMainWindow):
         ):
             actions[name].setEnabled(alive)
         actions["record"].setEnabled(alive or recording is not None)
+        actions["open_model"].setEnabled(alive or state is RunState.FAILED)
+        self.panel.offer_restart(state is RunState.FAILED)
         self.panel.quench.setEnabled(alive)
         self.panel.velocities.setEnabled(alive)
         if moving:
@@ -272,7 +277,11 @@ class MainWindow(QMainWindow):
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802
         self._timer.stop()
         self._remember()
-        self.controller.close()
+        # The window goes at once; what the recorder still has to write is written behind it.
+        self.hide()
+        QGuiApplication.sync()
+        if not self.controller.close():
+            log.warning("The simulation did not end in time; a recording is valid up to its last flush.")
         self.closed.emit()
         super().closeEvent(event)
 

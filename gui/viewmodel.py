@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 THERMOSTAT_NAMES: dict[ThermostatKind, str] = {
     ThermostatKind.NOSE_HOOVER: "Nosé–Hoover chain",
     ThermostatKind.LANGEVIN: "Langevin (BAOAB)",
-    ThermostatKind.CSVR: "CSVR (stochastic rescaling)",
+    ThermostatKind.CSVR: "CSVR (rescaling)",
     ThermostatKind.NONE: "None (constant energy)",
 }
 
@@ -282,35 +282,51 @@ def drift(time: Array, values: Array) -> float:
     if len(time) < 3 or time[-1] - time[0] < 0.1:
         return math.nan
     t = time - time.mean()
-    return float(t @ (values - values.mean()) / (t @ t))
+    # Sums, not scalar products: those wake the threads of BLAS, which the simulation has a better use for.
+    return float((t * values).sum() / (t * t).sum())
 
 
 # --- the card of a model ----------------------------------------------------------------------------------------
 
 
-def model_card(model: str, model_name: str) -> str:
-    """What a panel says of a loss model, as rich text: its form, its error, its data, what it is for."""
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What a panel says of a loss model, as rich text: in short, and in full for a tooltip."""
+
+    short: str
+    full: str
+
+
+def model_card(model: str, model_name: str) -> ModelCard:
+    """The card of a shipped model or of a file."""
     try:
         loaded = load_model(model)
     except MldsimError:  # the file went away after the engine had read it
-        return html.escape(model_name)
-    return card_text(loaded)
+        return ModelCard(html.escape(model_name), "")
+    return card_of(loaded)
 
 
-def card_text(model: LossModel) -> str:
-    """The card of a loaded model as rich text."""
+def card_of(model: LossModel) -> ModelCard:
+    """The card of a loaded model: its form, its error, its data, what it is for and how long it stays healthy."""
     card = model.card
     ranks = "rank 0" if model.max_rank == 0 else f"ranks 0–{model.max_rank}"
     order = {1: "linear", 2: "quadratic"}.get(model.order, f"order {model.order}")
-    lines = [f"{SCOPE_NAMES[model.scope]} loss · {order} · {ranks} · cutoff {model.cutoff:g} Å"]
+    short = [f"{SCOPE_NAMES[model.scope]} loss · {order} · {ranks} · cutoff {model.cutoff:g} Å"]
     error = _held_out_error(card)
     if error is not None:
-        lines.append(f"Held-out force error {error:.0f} meV/Å")
-    lines += [str(card[key]) for key in ("theory", "purpose", "stability") if card.get(key)]
-    return "<br>".join(html.escape(line) for line in lines)
+        short.append(f"Held-out force error {error:.0f} meV/Å")
+    told = {key: card[key] for key in ("purpose", "theory", "stability") if isinstance(card.get(key), str)}
+    short += [told[key] for key in ("purpose", "theory") if key in told]
+    full = [f"{model.name}: {model.n_parameters} parameters for {', '.join(model.symbols)}", *short]
+    full += [told[key] for key in ("stability",) if key in told]
+    return ModelCard(
+        "<br>".join(html.escape(line) for line in short), "".join(f"<p>{html.escape(line)}</p>" for line in full)
+    )
 
 
 def _held_out_error(card: Mapping[str, Any]) -> float | None:
-    holdout = card.get("holdout")
-    value = holdout.get("force_rmse_meV_A") if isinstance(holdout, Mapping) else None
+    """Root mean square of the errors on held-out frames, meV/angstrom, as ``mldsim fit`` writes it."""
+    value: Any = card
+    for key in ("errors", "holdout", "force_rmse_meV_A"):
+        value = value.get(key) if isinstance(value, Mapping) else None
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

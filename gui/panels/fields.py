@@ -7,8 +7,8 @@ ShortcutOverride event: a field accepts it for every plain key, so that typing `
 from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QLocale, QSignalBlocker, QSize, Qt, Signal
-from PySide6.QtGui import QKeyEvent, QValidator, QWheelEvent
-from PySide6.QtWidgets import QComboBox, QDoubleSpinBox, QHBoxLayout, QLabel, QSlider, QToolButton, QWidget
+from PySide6.QtGui import QKeyEvent, QResizeEvent, QValidator, QWheelEvent
+from PySide6.QtWidgets import QComboBox, QDoubleSpinBox, QHBoxLayout, QLabel, QSizePolicy, QSlider, QToolButton, QWidget
 
 from mldsim.gui import theme
 from mldsim.gui.viewmodel import SliderScale, field_tip, number
@@ -170,6 +170,33 @@ class _Slider(QSlider):
 
     def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: N802
         event.ignore()
+
+
+class Paragraph(QLabel):
+    """Words that wrap and take exactly the height they need at the width they have.
+
+    A plain QLabel that wraps guesses a height at a width of its own choice, and a panel full of them scrolls in vain.
+    """
+
+    def __init__(self, text_format: Qt.TextFormat = Qt.TextFormat.PlainText) -> None:
+        super().__init__()
+        self.setProperty("dim", True)
+        self.setWordWrap(True)
+        self.setTextFormat(text_format)
+        policy = QSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        policy.setHeightForWidth(False)
+        self.setSizePolicy(policy)
+
+    def sizeHint(self) -> QSize:  # noqa: N802
+        return QSize(0, max(self.heightForWidth(self.width()), 0))
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802
+        return self.sizeHint()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        super().resizeEvent(event)
+        if event.oldSize().width() != event.size().width():
+            self.updateGeometry()
 
 
 class FlatButton(QToolButton):

@@ -11,13 +11,12 @@ from PySide6.QtWidgets import (
     QLabel,
     QPushButton,
     QScrollArea,
-    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
 
 from mldsim.gui import theme
-from mldsim.gui.panels.fields import LABEL_WIDTH, Choice, FlatButton, NumberRow
+from mldsim.gui.panels.fields import LABEL_WIDTH, Choice, FlatButton, NumberRow, Paragraph
 from mldsim.gui.viewmodel import THERMOSTAT_NAMES, THERMOSTAT_PHYSICS, model_card
 from mldsim.gui.viewport.colours import Colouring
 from mldsim.parameters import FIELDS, Parameters, Setup, ThermostatKind
@@ -55,13 +54,14 @@ class ParameterPanel(QScrollArea):
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self._setup = setup
         self._shipped = shipped_models
+        self._always = False
         self._buttons: list[FlatButton] = []
         content = QWidget()
         content.setObjectName("panel")
         content.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self._column = QVBoxLayout(content)
-        self._column.setContentsMargins(12, 8, 12, 10)
-        self._column.setSpacing(5)
+        self._column.setContentsMargins(12, 7, 12, 8)
+        self._column.setSpacing(4)
         self._build_dynamics()
         self._build_model()
         self._build_view()
@@ -92,8 +92,15 @@ class ParameterPanel(QScrollArea):
         """Show another system or another model."""
         self._setup = setup
         self._show_model(setup.model)
-        self.card.setText(model_card(setup.model, model_name))
+        card = model_card(setup.model, model_name)
+        self.card.setText(card.short)
+        self.card.setToolTip(card.full)
         self._show_setup(n_agents)
+
+    def offer_restart(self, always: bool) -> None:
+        """Offer a restart even when nothing was changed: the last one could not be built."""
+        self._always = always
+        self._on_restart_edited()
 
     def show_colouring(self, colouring: Colouring) -> None:
         self.colouring.show_data(colouring)
@@ -135,11 +142,7 @@ class ParameterPanel(QScrollArea):
         self.model.addItem("Open file…", OPEN_FILE)
         self.model.activated.connect(self._on_model)
         self._labelled("Model", self.model)
-        self.card = QLabel()
-        self.card.setProperty("dim", True)
-        self.card.setWordWrap(True)
-        self.card.setTextFormat(Qt.TextFormat.RichText)
-        self.card.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self.card = Paragraph(Qt.TextFormat.RichText)
         self._column.addWidget(self.card)
 
     def _build_view(self) -> None:
@@ -157,10 +160,7 @@ class ParameterPanel(QScrollArea):
             self._column.addWidget(row)
             row.asked.connect(lambda value, row=row: self._on_restart_number(row, value))
             row.box.lineEdit().textEdited.connect(self._on_restart_edited)
-        self.start_text = QLabel()
-        self.start_text.setProperty("dim", True)
-        self.start_text.setWordWrap(True)
-        self.start_text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self.start_text = Paragraph()
         self._column.addWidget(self.start_text)
         self.water_box = self._button("Use a water box", "Forget the structure file and build a box of water again")
         self.water_box.clicked.connect(self._on_water_box)
@@ -225,7 +225,7 @@ class ParameterPanel(QScrollArea):
     def _on_restart_edited(self) -> None:
         changed = self._restart_changes()
         typing = any(row.box.being_typed() for row in self.restart_rows.values())
-        self.restart.setEnabled(bool(changed) or typing)
+        self.restart.setEnabled(bool(changed) or typing or self._always)
         for name, row in self.restart_rows.items():
             row.undo.setEnabled(row.isEnabled() and row.value != FIELDS[name].default)
 
@@ -233,7 +233,7 @@ class ParameterPanel(QScrollArea):
         for row in self.restart_rows.values():
             row.box.interpretText()
         changes = self._restart_changes()
-        if changes:
+        if changes or self._always:
             self.restart_asked.emit(changes)
 
     def _on_water_box(self) -> None:
@@ -256,12 +256,12 @@ class ParameterPanel(QScrollArea):
             row.box.show_value(float(getattr(self._setup, name)))
             row.undo.setEnabled(row.isEnabled() and row.value != FIELDS[name].default)
         if start is None:
-            self.start_text.setText("These are read when the simulation is built, so they need a restart.")
+            self.start_text.setText("A change of these needs a restart.")
         else:
             agents = f", {n_agents} agents" if n_agents else ""
             self.start_text.setText(f"Started from {start.name}{agents}: the file gives the agents and the box.")
         self.water_box.setVisible(start is not None)
-        self.restart.setEnabled(False)
+        self._on_restart_edited()
 
     def _show_model(self, model: str) -> None:
         if self.model.findData(model) < 0:

@@ -202,7 +202,7 @@ class ThermoPlots(QWidget):
     LOSS = "loss"
     TOTAL = "total"
     CONSERVED = "conserved"
-    HEAT = "heat taken by the thermostat"
+    HEAT = "heat to thermostat"
 
     def __init__(self) -> None:
         super().__init__()
@@ -277,4 +277,4 @@ class ThermoPlots(QWidget):
 
 
 def _slope(value: float, prefix: str) -> str:
-    return "" if math.isnan(value) else f"{prefix}{value:+.2g} meV/ps"
+    return "" if math.isnan(value) else f"{prefix}{value:+.3g} meV/ps"

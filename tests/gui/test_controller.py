@@ -13,13 +13,16 @@ from mldsim.gui.viewmodel import (
     SliderScale,
     StatusLevel,
     agent_text,
+    card_of,
     curves,
     drift,
+    model_card,
     next_speed,
     running_mean,
     status_line,
     thinned,
 )
+from mldsim.loss import load_model
 from mldsim.parameters import FIELDS, Parameters, Setup
 from mldsim.runner import (
     Applied,
@@ -67,6 +70,7 @@ class FakeRunner:
 
     def close(self, timeout):
         self.closed_after = timeout
+        return True
 
 
 class Remember:
@@ -231,6 +235,12 @@ def test_restart_keeps_the_rest_of_the_setup(controller, runner, views):
     assert "Molecules" in views.of("show_notice")[-1][1]
 
 
+def test_a_model_can_be_chosen_where_nothing_could_be_built(controller, runner):
+    runner.state = Status(RunState.FAILED, "There is no loss model 'x'.")
+    controller.load_model("water-paper")
+    assert runner.sent == [Restart(Setup(model="water-paper"))]
+
+
 def test_the_view_says_what_is_done_while_it_starts(controller, runner, views):
     runner.state = Status(RunState.STARTING, "Compiling kernels")
     controller.tick()
@@ -359,6 +369,26 @@ def test_a_slider_covers_the_range_and_comes_back(name):
     assert scale.value(scale.positions) == field.maximum
     assert scale.value(scale.position(field.default)) == pytest.approx(field.default, rel=0.02)
     assert float(scale.value(300)).is_integer() or not field.integer
+
+
+def test_the_card_of_a_model_says_what_it_is_and_how_good():
+    model = replace(
+        load_model("water"),
+        card={
+            "errors": {"holdout": {"force_rmse_meV_A": 40.6}},
+            "theory": "revPBE0-D3 <C-NNP>",
+            "purpose": "liquid water",
+            "stability": "24 h",
+        },
+    )
+    card = card_of(model)
+    assert "Shared loss" in card.short
+    assert "41 meV/Å" in card.short
+    assert "liquid water" in card.short
+    assert "revPBE0-D3 &lt;C-NNP&gt;" in card.short
+    assert "24 h" in card.full
+    assert "Held-out" not in card_of(replace(model, card={"errors": {"holdout": None}, "theory": 7})).short
+    assert model_card("/no/such/file.json", "mine").short == "mine"
 
 
 def test_an_agent_tells_its_species_and_energies():
