@@ -20,9 +20,6 @@ from mldsim.species import pair_name
 EXPONENT = 3.0
 """The smallest exponent whose functions leave the cutoff with two continuous derivatives."""
 
-BASE_SIZE = 32
-"""Functions g_n per pair; enough to hold Gaussians of 0.1 angstrom at the bond (residual in docs/model.md)."""
-
 TABLE_START = 0.4
 """angstrom; closer pairs are far beyond every guard."""
 
@@ -70,16 +67,17 @@ _SPAN_OF_OTHERS = (1 / 2, 1.0, 2.5, 2.8)
 def gaussian_centers(pair: str, n_radial: int, cutoff: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Centres and widths of the Gaussians of one pair, each (n_radial,) float64, angstrom; a width is a spacing."""
     share, first, last, outer = _SPANS.get(pair, _SPAN_OF_OTHERS)
+    end = cutoff - LAST_CENTER
     n_inner = max(2, round(n_radial * share - 1e-9))
-    n_outer = n_radial - n_inner
-    inner = np.linspace(first, last, n_inner)
-    centers, widths = [inner], [np.full(n_inner, inner[1] - inner[0])]
-    if n_outer:
-        far = np.linspace(outer, cutoff - LAST_CENTER, n_outer)
-        spacing = far[1] - far[0] if n_outer > 1 else cutoff - LAST_CENTER - last
-        centers.append(far)
-        widths.append(np.full(n_outer, spacing))
-    return np.concatenate(centers), np.concatenate(widths)
+    # A short cutoff leaves the outer group little room: it is never denser than the inner one.
+    while n_inner < n_radial - 1 and (end - outer) * (n_inner - 1) < (last - first) * (n_radial - n_inner - 1):
+        n_inner += 1
+    centers = np.concatenate([np.linspace(first, last, n_inner), np.linspace(outer, end, n_radial - n_inner)])
+    spacing = np.diff(centers)
+    # The width is the spacing to the next centre of the same group.
+    widths = np.concatenate([spacing, spacing[-1:]])
+    widths[n_inner - 1] = widths[n_inner - 2]
+    return centers, widths
 
 
 def water_basis(symbols: tuple[str, ...], n_radial: int, cutoff: float) -> RadialBasis:
@@ -102,11 +100,12 @@ def water_basis(symbols: tuple[str, ...], n_radial: int, cutoff: float) -> Radia
     if not 4.2 <= cutoff <= 12.0:
         raise InputError(f"--cutoff must lie between 4.2 and 12 angstrom; {cutoff:g} was given.")
     n = len(symbols)
-    coefficients = np.zeros((n, n, n_radial, BASE_SIZE))
+    size = max(32, 4 * n_radial)  # enough to hold every shape: tests/kernels/test_radial.py
+    coefficients = np.zeros((n, n, n_radial, size))
     r = np.linspace(0.5, cutoff, 600)
-    g, _ = chebpow(r, cutoff, EXPONENT, BASE_SIZE)
+    g, _ = chebpow(r, cutoff, EXPONENT, size)
     # A little Tikhonov keeps the coefficients small where the g_n are nearly dependent.
-    normal = g.T @ g + 1e-8 * len(r) * np.eye(BASE_SIZE)
+    normal = g.T @ g + 1e-8 * len(r) * np.eye(size)
     for a in range(n):
         for b in range(a, n):
             centers, widths = gaussian_centers(pair_name(symbols[a], symbols[b]), n_radial, cutoff)

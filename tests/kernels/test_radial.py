@@ -38,14 +38,14 @@ def test_tables_hold_value_and_slope_at_each_row():
 
 
 @pytest.mark.parametrize("pair", [(0, 0, "O-O"), (0, 1, "O-H"), (1, 1, "H-H")])
-@pytest.mark.parametrize("cutoff", [4.5, 5.0, 6.0])
-def test_the_family_represents_the_shapes_that_were_chosen(pair, cutoff):
+@pytest.mark.parametrize(("n_radial", "cutoff"), [(4, 4.2), (8, 4.5), (10, 5.0), (12, 6.0), (16, 6.0)])
+def test_the_family_represents_the_shapes_that_were_chosen(pair, n_radial, cutoff):
     a, b, name = pair
-    basis = water_basis(("O", "H"), 10, cutoff)
+    basis = water_basis(("O", "H"), n_radial, cutoff)
     r = np.linspace(0.7, cutoff, 300)
-    centers, widths = gaussian_centers(name, 10, cutoff)
+    centers, widths = gaussian_centers(name, n_radial, cutoff)
     wanted = np.exp(-0.5 * ((r[:, None] - centers) / widths) ** 2) * 0.5 * (1 + np.cos(np.pi * r / cutoff))[:, None]
-    assert np.abs(basis(a, b, r)[0] - wanted).max() < 0.1
+    assert np.abs(basis(a, b, r)[0] - wanted).max() < 0.02
     # No function is lost: the least of the singular values is still that of the Gaussians.
     found, expected = (np.linalg.svd(shape, compute_uv=False)[-1] for shape in (basis(a, b, r)[0], wanted))
     assert found > 0.3 * expected
