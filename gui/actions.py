@@ -57,8 +57,8 @@ SPECS: dict[str, Spec] = {
     "picture": Spec("Save picture…", "Save the view as a picture", ("Ctrl+S",), "picture", "Picture", group="Files"),
     "quit": Spec("Quit", "Finish the recording and close the window", ("Ctrl+Q",), group="Files"),
     "view_reset": Spec("Reset view", "Show the whole box", ("R",), "view-reset", group="View"),
-    "bonds": Spec("Bonds", "Show or hide the bonds", ("B",), "bonds", checkable=True, group="View"),
-    "box": Spec("Periodic box", "Show or hide the periodic box", ("U",), "box", checkable=True, group="View"),
+    "bonds": Spec("Bonds", "Show or hide the bonds", ("B",), checkable=True, group="View"),
+    "box": Spec("Periodic box", "Show or hide the periodic box", ("U",), checkable=True, group="View"),
     "orthographic": Spec(
         "Orthographic", "Parallel projection instead of perspective", ("O",), checkable=True, group="View"
     ),

@@ -21,7 +21,7 @@ from mldsim.gui.theme import Theme
 from mldsim.gui.viewmodel import ModelCard
 from mldsim.gui.viewport import Colouring
 from mldsim.parameters import Parameters, Setup, ThermostatKind
-from mldsim.runner import Level, Run, Runner, RunState
+from mldsim.runner import Level, Runner, RunState
 from mldsim.trajectory.h5md import read_h5md
 
 pytestmark = pytest.mark.gui
@@ -102,7 +102,7 @@ class Desk:
 def open_window(qtbot, home):
     opened = []
 
-    def open_it(*, paused=False, engine=SmallEngine, setup=None, settings=None, size=(1280, 720)):
+    def open_it(*, paused=False, engine=SmallEngine, setup=None, settings=None, size=(960, 600)):
         setup = setup or Setup()
         runner = Runner(engine, setup, Parameters(), paused=paused)
         window = MainWindow(runner, setup, Parameters(), Preferences(settings or home / "window.ini"))
@@ -218,6 +218,24 @@ def test_values_are_shown_as_applied(open_window):
     desk.key(Qt.Key.Key_Return, widget=row.box)
     desk.wait(lambda: desk.window.controller.applied.timestep == 1.0)
     desk.wait(lambda: row.box.value() == 1.0)
+
+
+def test_a_slider_asks_while_it_is_dragged_and_ends_at_what_is_applied(open_window):
+    desk = open_window()
+    row = desk.window.panel.rows["timestep"]
+    row.slider.setSliderDown(True)
+    row.slider.setSliderPosition(row.slider.maximum())
+    desk.wait(lambda: desk.window.controller.applied.timestep == 1.0)  # 2 fs was asked for
+    assert row.slider.value() == row.slider.maximum()
+    row.slider.setSliderDown(False)
+    desk.wait(lambda: row.slider.value() < row.slider.maximum())
+    assert row.box.value() == 1.0
+
+
+def test_icons_exist_and_are_used(open_window):
+    desk = open_window(paused=True)
+    for name, spec in SPECS.items():
+        assert bool(spec.icon) == (not desk.window.actions_[name].icon().isNull()), name
 
 
 def test_a_decimal_comma_is_understood(open_window):
@@ -589,10 +607,9 @@ def test_a_fault_becomes_one_notice_and_a_log(qapp, home, monkeypatch):
     assert "the sky fell" in log_path().read_text(encoding="utf-8")
 
 
-def test_run_command_is_the_default(open_window):
-    """A window that was opened paused runs at the first Space."""
+def test_a_window_that_was_opened_paused_runs_at_the_first_space(open_window):
     desk = open_window(paused=True)
     desk.wait(lambda: desk.state() is RunState.PAUSED)
     assert desk.runner.status().step == 0
-    desk.runner.send(Run())
+    desk.key(Qt.Key.Key_Space)
     desk.wait(desk.moved)
