@@ -46,7 +46,6 @@ class Colours:
     total: str
     conserved: str
     heat: str
-    grid: str
 
 
 COLOURS: dict[Theme, Colours] = {
@@ -55,14 +54,12 @@ COLOURS: dict[Theme, Colours] = {
         text="#e4e9f0", dim="#93a0b1", disabled="#566170", accent="#46a3ff", on_accent="#06131f",
         warning="#f0b849", error="#ff6e6e",
         temperature="#ff9d5c", kinetic="#ff9d5c", loss="#4ea6ff", total="#c3ccd8", conserved="#56d08a", heat="#e77fb3",
-        grid="#2a323d",
     ),
     Theme.LIGHT: Colours(
         ground="#eceff3", panel="#ffffff", field="#f6f8fa", raised="#e6eaef", border="#d3d9e1",
         text="#1a212b", dim="#5a6675", disabled="#a2acb9", accent="#0b6bd3", on_accent="#ffffff",
         warning="#9a6300", error="#c4242f",
         temperature="#d2601a", kinetic="#d2601a", loss="#0b6bd3", total="#4c5866", conserved="#178a4a", heat="#b03a7b",
-        grid="#e3e7ec",
     ),
 }  # fmt: skip
 

@@ -20,11 +20,16 @@ Array = NDArray[np.float64]
 Line = tuple[Array, Array]
 """Times in ps, and values."""
 
+Range = tuple[float, float]
+
 POINTS = 400
 """Buckets per curve: about as many as a plot has pixels, so that thinning cannot be seen."""
 
 MINIMUM_SPAN = 0.05
 """Shortest time axis in ps: a run that has just begun is not stretched over the whole plot."""
+
+HEADROOM = 0.15
+"""How much an axis is longer than what it has to show when it is set anew."""
 
 SMALL = 8
 """Point size of what belongs to the axes."""
@@ -71,6 +76,9 @@ class TimePlot(QWidget):
         self._data: dict[str, Line] = {}
         self._notes: dict[str, str] = {}
         self._following = True
+        self._time_range: Range = (0.0, MINIMUM_SPAN)
+        self._value_range: Range = (0.0, 0.0)
+        self._shown_ranges: tuple[Range, Range] | None = None
         self._colours = theme.COLOURS[theme.Theme.DARK]
         self._legend = QLabel()
         self._legend.setTextFormat(Qt.TextFormat.RichText)
@@ -86,7 +94,6 @@ class TimePlot(QWidget):
         item.setMenuEnabled(False)
         item.hideButtons()
         item.layout.setContentsMargins(0, 2, 8, 0)
-        item.showGrid(x=True, y=True, alpha=0.14)
         small = QFont(self.font())
         small.setPointSizeF(SMALL)
         self._legend.setFont(small)
@@ -124,6 +131,7 @@ class TimePlot(QWidget):
 
     def show_whole_run(self) -> None:
         self._following = True
+        self._shown_ranges = None
         self._draw()
 
     def colour(self, colours: theme.Colours) -> None:
@@ -174,8 +182,8 @@ class TimePlot(QWidget):
         if self._following and filled:
             first = min(float(x[0]) for x, _ in filled)
             last = max(float(x[-1]) for x, _ in filled)
-            box.setXRange(first, max(last, first + MINIMUM_SPAN), padding=0)
-        low, high = box.viewRange()[0]
+            self._time_range = time_range(self._time_range, first, last)
+        low, high = self._time_range if self._following else box.viewRange()[0]
         values: list[Array] = []
         for name, curve in self._curves.items():
             line = self._data.get(name)
@@ -188,8 +196,30 @@ class TimePlot(QWidget):
         if self._following and values:
             bottom = min(float(y.min()) for y in values)
             top = max(float(y.max()) for y in values)
-            margin = 0.08 * (top - bottom) or max(abs(top) * 1e-3, 1e-3)
-            box.setYRange(bottom - margin, top + margin, padding=0)
+            self._value_range = value_range(self._value_range, bottom, top)
+            if self._shown_ranges != (self._time_range, self._value_range):
+                self._shown_ranges = (self._time_range, self._value_range)
+                box.setRange(xRange=self._time_range, yRange=self._value_range, padding=0)
+
+
+def time_range(shown: Range, first: float, last: float) -> Range:
+    """The time axis that shows `first` to `last`: the one shown already, as long as it holds them without much waste.
+
+    Axes that move with every row are unquiet, and drawing them is what a plot costs most.
+    """
+    low, high = shown
+    if low == first and last <= high and last - first >= 0.5 * (high - low):
+        return shown
+    return first, first + max((last - first) * (1 + HEADROOM), MINIMUM_SPAN)
+
+
+def value_range(shown: Range, bottom: float, top: float) -> Range:
+    """The value axis that shows `bottom` to `top`, under the same rule."""
+    low, high = shown
+    if low <= bottom and top <= high and top - bottom >= 0.6 * (high - low):
+        return shown
+    margin = HEADROOM * (top - bottom) or max(abs(top) * 1e-3, 1e-3)
+    return bottom - margin, top + margin
 
 
 class ThermoPlots(QWidget):

@@ -16,6 +16,7 @@ from mldsim.gui import theme
 from mldsim.gui.actions import SPECS
 from mldsim.gui.app import run_window
 from mldsim.gui.main_window import MainWindow
+from mldsim.gui.plots.thermo import time_range, value_range
 from mldsim.gui.preferences import Preferences
 from mldsim.gui.theme import Theme
 from mldsim.gui.viewmodel import ModelCard
@@ -376,6 +377,23 @@ def test_plots_follow_the_run(open_window):
     assert not desk.window.plots.heat.isVisible()
     desk.window._plots_dock.hide()
     assert not desk.window.plots.wanted()
+
+
+def test_axes_stand_still_until_the_curve_leaves_them():
+    first = time_range((0.0, 0.05), 0.0, 1.0)
+    assert first[1] > 1.0
+    assert time_range(first, 0.0, 1.1) == first
+    longer = time_range(first, 0.0, 2.0)
+    assert longer[1] >= 2.0
+    assert time_range(longer, 0.0, 0.02)[1] < 0.1  # after a reset
+    values = value_range((0.0, 0.0), 280.0, 320.0)
+    assert values[0] < 280.0
+    assert values[1] > 320.0
+    assert value_range(values, 279.0, 321.0) == values
+    assert value_range(values, 200.0, 321.0)[0] < 200.0
+    assert value_range(values, 299.0, 301.0)[1] < 302.0
+    low, high = value_range((0.0, 0.0), 5.0, 5.0)
+    assert low < 5.0 < high
 
 
 def test_without_a_conserved_quantity_the_heat_is_shown(open_window):
