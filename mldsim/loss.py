@@ -9,7 +9,9 @@ text with a schema version; it is validated field by field before anything is bu
 from __future__ import annotations
 
 import enum
+import errno
 import json
+import math
 import os
 import tempfile
 from collections.abc import Mapping
@@ -27,9 +29,18 @@ from mldsim.species import pair_name
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+    from pydantic_core import ErrorDetails
 
 FORMAT = "mldsim-loss-model"
 SCHEMA = 1
+
+# What a file from a stranger may ask of memory and arithmetic; every sensible model is far inside.
+LARGEST_FILE = 64 * 2**20
+LARGEST_CARD, DEEPEST_CARD = 2**20, 20
+LARGEST_NUMBER = 1e20
+MOST_FUNCTIONS, MOST_TERMS = 64, 256
+SHORTEST_CUTOFF = 1.0
+"""angstrom; a shorter one would not reach along a bond."""
 
 
 class Scope(enum.Enum):
@@ -116,48 +127,53 @@ class LossModel:
     @property
     def n_parameters(self) -> int:
         """Fitted numbers of all species together."""
-        n = self.linear.shape[1]
+        n: int = self.linear.shape[1]
         quadratic = (self.max_rank + 1) * n * (n + 1) // 2 if self.order == 2 else 0
         return len(self.symbols) * (n + quadratic)
 
 
 def _file_schema() -> type[BaseModel]:
-    """The pydantic description of a model file; built on first use because pydantic is slow to import."""
+    """The pydantic description of a model file; built on first use because pydantic is slow to import.
+
+    Strict: no text in the place of a number, no ``true`` in the place of 1.
+    """
     from pydantic import BaseModel, ConfigDict, Field
 
-    positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    finite = Annotated[float, Field(allow_inf_nan=False)]
+    # Beyond this no coefficient means anything, and single precision begins to overflow.
+    finite = Annotated[float, Field(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER, allow_inf_nan=False)]
+    positive = Annotated[float, Field(gt=0, le=LARGEST_NUMBER, allow_inf_nan=False)]
+    span = Annotated[list[finite], Field(min_length=2, max_length=2)]
 
     class Strict(BaseModel):
-        model_config = ConfigDict(extra="forbid")
+        model_config = ConfigDict(extra="forbid", strict=True)
 
     class SpeciesEntry(Strict):
         symbol: str
-        mass_amu: positive  # type: ignore[valid-type]
+        mass_amu: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 
     class RadialEntry(Strict):
         family: Literal["ChebPow"]
         exponent: Annotated[float, Field(ge=3, le=10, allow_inf_nan=False)]
-        pairs: dict[str, list[list[finite]]]  # type: ignore[valid-type]
+        pairs: dict[str, list[list[finite]]]
 
     class WallEntry(Strict):
-        stiffness_eV_A2: positive  # type: ignore[valid-type]  # noqa: N815
-        radius_A: dict[str, positive]  # type: ignore[valid-type]  # noqa: N815
+        stiffness_eV_A2: positive  # noqa: N815
+        radius_A: dict[str, positive]  # noqa: N815
 
     class LossEntry(Strict):
-        linear: list[finite]  # type: ignore[valid-type]
-        quadratic: list[list[finite]]  # type: ignore[valid-type]
+        linear: list[finite]
+        quadratic: list[list[finite]]
 
     class RangesEntry(Strict):
-        distances_A: dict[str, tuple[finite, finite]]  # type: ignore[valid-type]  # noqa: N815
-        invariants: dict[str, list[tuple[finite, finite]]]  # type: ignore[valid-type]
+        distances_A: dict[str, span]  # noqa: N815
+        invariants: dict[str, list[span]]
 
     class ModelFile(Strict):
         format: Literal["mldsim-loss-model"]
-        schema_: Annotated[int, Field(alias="schema")]
+        schema_: Annotated[int, Field(alias="schema", ge=1, le=SCHEMA)]
         name: Annotated[str, Field(min_length=1, max_length=200)]
         species: Annotated[list[SpeciesEntry], Field(min_length=1, max_length=8)]
-        scope: Scope
+        scope: Literal["own", "shared"]
         order: Annotated[int, Field(ge=1, le=2)]
         max_rank: Annotated[int, Field(ge=0, le=3)]
         cutoff_A: Annotated[float, Field(gt=0, le=20, allow_inf_nan=False)]  # noqa: N815
@@ -186,27 +202,26 @@ def load_model(name_or_path: str | Path) -> LossModel:
         One sentence: what is wrong with the file and where.
     """
     text, where = _read(name_or_path)
-    try:
-        content = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        line = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
-        raise InputError(f"{where}{line}: this is not a loss model, because it is not valid JSON.") from None
+    content = _parsed(text, where)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{where}: this is not a loss model, because the field 'format' is not '{FORMAT}'.")
-    if isinstance(content.get("schema"), int) and content["schema"] > SCHEMA:
-        raise InputError(
-            f"{where}: the model has schema {content['schema']} and this mldsim reads up to {SCHEMA}; update mldsim."
-        )
+    schema = content.get("schema")
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise InputError(f"{where}: the model has schema {schema} and this mldsim reads up to {SCHEMA}; update mldsim.")
     return _validated(content, where)
 
 
 def _read(name_or_path: str | Path) -> tuple[str, str]:
-    path = Path(name_or_path)
     if str(name_or_path) in shipped_models():
         resource = resources.files("mldsim.assets.models") / f"{name_or_path}.json"
         return resource.read_text(encoding="utf-8"), str(name_or_path)
+    path = Path(name_or_path)
     try:
-        return path.read_text(encoding="utf-8"), str(path)
+        with path.open("rb") as file:
+            data = file.read(LARGEST_FILE + 1)
+        if len(data) > LARGEST_FILE:
+            raise InputError(f"{path}: this is not a loss model: it is larger than {LARGEST_FILE // 2**20} MiB.")
+        return data.decode("utf-8-sig"), str(path)
     except FileNotFoundError:
         known = ", ".join(shipped_models())
         raise InputError(
@@ -214,8 +229,72 @@ def _read(name_or_path: str | Path) -> tuple[str, str]:
         ) from None
     except UnicodeDecodeError:
         raise InputError(f"{path}: this is not a loss model, because it is not text.") from None
+    except ValueError as error:  # a NUL in the name
+        raise InputError(f"{name_or_path!r} is not the name of a file: {error}.") from None
     except OSError as error:
         raise InputError(f"{path}: the loss model cannot be read: {error.strerror}.") from None
+
+
+def _parsed(text: str, where: str) -> Any:
+    """JSON as the standard has it: without NaN and Infinity, and every field once."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        fields = dict(pairs)
+        if len(fields) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise InputError(f"{where}: the field '{twice}' stands there twice.")
+        return fields
+
+    def finite(number: str) -> float:
+        value = float(number)
+        if not math.isfinite(value):
+            raise InputError(f"{where}: {number} is not a finite number, and every number of a loss model must be one.")
+        return value
+
+    try:
+        return json.loads(text, object_pairs_hook=once, parse_float=finite, parse_constant=finite)
+    except RecursionError:
+        raise InputError(f"{where}: this is not a loss model: its lists are nested too deeply.") from None
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"{where}, line {error.lineno}: this is not a loss model, because it is not valid JSON ({error.msg})."
+        ) from None
+    except ValueError:  # Python's limit on the digits of a whole number
+        raise InputError(f"{where}: this is not a loss model: a whole number has thousands of digits.") from None
+
+
+def _sentence(where: str, error: ErrorDetails) -> str:
+    """What pydantic found first, in words."""
+    place = ".".join(str(part) for part in error["loc"])
+    kind, limits = error["type"], error.get("ctx", {})
+    if kind == "missing":
+        return f"{where}: the field '{place}' is missing."
+    if kind == "extra_forbidden":
+        return f"{where}: the field '{place}' does not belong into a loss model of schema {SCHEMA}."
+    wanted = {
+        "greater_than": "greater than {gt:g}",
+        "greater_than_equal": "at least {ge:g}",
+        "less_than_equal": "at most {le:g}",
+        "finite_number": "a finite number",
+        "float_type": "a number",
+        "int_type": "a whole number",
+        "int_from_float": "a whole number",
+        "string_type": "text",
+        "string_too_short": "text of at least one character",
+        "string_too_long": "text of at most {max_length} characters",
+        "list_type": "a list",
+        "too_short": "a list of at least {min_length}",
+        "too_long": "a list of at most {max_length}",
+        "dict_type": "an object with named fields",
+        "model_type": "an object with named fields",
+        "literal_error": "{expected}",
+    }.get(kind)
+    if wanted is None:
+        return f"{where}: the field '{place}' is not usable: {error['msg']}."
+    found = json.dumps(error["input"], ensure_ascii=False)
+    shown = found if len(found) <= 60 else f"{found[:50]} ..."
+    return f"{where}: the field '{place}' must be {wanted.format(**limits)}; it is {shown}."
 
 
 def _validated(content: dict[str, Any], where: str) -> LossModel:
@@ -224,13 +303,15 @@ def _validated(content: dict[str, Any], where: str) -> LossModel:
     try:
         entry: Any = _file_schema().model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{where}: field '{place}' is not usable: {first['msg']}.") from None
+        raise InputError(_sentence(where, error.errors()[0])) from None
 
     def refuse(place: str, what: str) -> InputError:
-        return InputError(f"{where}: field '{place}' {what}.")
+        return InputError(f"{where}: the field '{place}' {what}.")
 
+    if not entry.name.isprintable():
+        raise refuse("name", "must be one line of text without control characters")
+    if not _is_small(entry.card):
+        raise refuse("card", f"is larger than {LARGEST_CARD // 2**20} MiB or nested too deeply")
     symbols = tuple(item.symbol for item in entry.species)
     if len(set(symbols)) != len(symbols):
         raise refuse("species", "names a species twice")
@@ -238,7 +319,7 @@ def _validated(content: dict[str, Any], where: str) -> LossModel:
     try:
         pairs = {pair_name(a, b) for a in symbols for b in symbols}
     except InputError as error:
-        raise refuse("species", f"cannot be used: {error}".rstrip(".")) from None
+        raise refuse("species", f"cannot be used: {str(error).rstrip('.')}") from None
     for place, found in (
         ("radial.pairs", entry.radial.pairs),
         ("wall.radius_A", entry.wall.radius_A),
@@ -249,77 +330,113 @@ def _validated(content: dict[str, Any], where: str) -> LossModel:
     for place, found in (("losses", entry.losses), ("fitted_ranges.invariants", entry.fitted_ranges.invariants)):
         if set(found) != set(symbols):
             raise refuse(place, f"must have exactly the species {', '.join(symbols)}")
+    if entry.cutoff_A < SHORTEST_CUTOFF:
+        raise refuse("cutoff_A", f"must be at least {SHORTEST_CUTOFF:g}; it is {entry.cutoff_A:g}")
 
-    shapes = {(len(rows), len(row)) for rows in entry.radial.pairs.values() for row in rows}
     counts = {len(rows) for rows in entry.radial.pairs.values()}
-    if len(shapes) != 1 or len(counts) != 1 or not 1 <= min(counts) <= 64:
+    sizes = {len(row) for rows in entry.radial.pairs.values() for row in rows}
+    if len(counts) != 1 or len(sizes) != 1:
         raise refuse("radial.pairs", "must have equally many functions and coefficients for every pair")
-    n_radial, size = shapes.pop()
+    (n_radial,), (size,) = counts, sizes
+    if n_radial > MOST_FUNCTIONS or not 1 <= size <= MOST_TERMS:
+        raise refuse(
+            "radial.pairs", f"can have up to {MOST_FUNCTIONS} functions of 1 to {MOST_TERMS} coefficients for each pair"
+        )
     n_fields = n * n_radial
     radial = np.zeros((n, n, n_radial, size))
     radius = np.zeros((n, n))
     for i, a in enumerate(symbols):
         for j, b in enumerate(symbols):
-            radial[i, j] = entry.radial.pairs[pair_name(a, b)]
-            radius[i, j] = entry.wall.radius_A[pair_name(a, b)]
-    if (radius >= entry.cutoff_A).any():
-        raise refuse("wall.radius_A", "must be shorter than cutoff_A")
+            name = pair_name(a, b)
+            radial[i, j] = entry.radial.pairs[name]
+            radius[i, j] = entry.wall.radius_A[name]
+            if radius[i, j] >= entry.cutoff_A:
+                raise refuse(f"wall.radius_A.{name}", f"must be shorter than the cutoff of {entry.cutoff_A:g}")
+            shortest, longest = entry.fitted_ranges.distances_A[name]
+            if not 0 <= shortest <= longest <= entry.cutoff_A:
+                raise refuse(
+                    f"fitted_ranges.distances_A.{name}", "must be a shortest and a longest distance within the cutoff"
+                )
+    if entry.order == 1 and entry.max_rank != 0:
+        raise refuse("max_rank", "must be 0 for order 1, because only rank-0 invariants enter linearly")
 
-    linear = np.zeros((n, n_fields))
-    quadratic = np.zeros((n, entry.max_rank + 1, n_fields, n_fields))
-    invariants = np.zeros((n, n_fields, 2))
+    n_lists = entry.max_rank + 1 if entry.order == 2 else 0
     triangle = n_fields * (n_fields + 1) // 2
-    upper = np.triu_indices(n_fields)
-    for i, a in enumerate(symbols):
+    for a in symbols:  # before anything of that size is made
         loss = entry.losses[a]
         if len(loss.linear) != n_fields:
             raise refuse(f"losses.{a}.linear", f"has {len(loss.linear)} numbers where {n_fields} belong")
-        if len(loss.quadratic) != (entry.max_rank + 1 if entry.order == 2 else 0):
+        if len(loss.quadratic) != n_lists:
             raise refuse(f"losses.{a}.quadratic", "must have one list per rank for order 2, and none for order 1")
-        linear[i] = loss.linear
         for rank, values in enumerate(loss.quadratic):
             if len(values) != triangle:
                 raise refuse(f"losses.{a}.quadratic.{rank}", f"has {len(values)} numbers where {triangle} belong")
-            quadratic[i, rank][upper] = values
-            quadratic[i, rank].T[upper] = values
         if len(entry.fitted_ranges.invariants[a]) != n_fields:
             raise refuse(f"fitted_ranges.invariants.{a}", f"must have {n_fields} pairs of numbers")
-        invariants[i] = entry.fitted_ranges.invariants[a]
-    if entry.order == 1 and entry.max_rank != 0:
-        raise refuse("max_rank", "must be 0 for order 1, because only rank-0 invariants enter linearly")
+
+    linear = np.array([entry.losses[a].linear for a in symbols], np.float64)
+    invariants = np.array([entry.fitted_ranges.invariants[a] for a in symbols], np.float64)
+    if (invariants[..., 0] > invariants[..., 1]).any():
+        raise refuse("fitted_ranges.invariants", "has a smallest value above the largest")
+    quadratic = np.zeros((n, entry.max_rank + 1, n_fields, n_fields))
+    upper = np.triu_indices(n_fields)
+    for i, a in enumerate(symbols):
+        for rank, values in enumerate(entry.losses[a].quadratic):
+            quadratic[i, rank][upper] = values
+            quadratic[i, rank].T[upper] = values
 
     return LossModel(
         name=entry.name,
         symbols=symbols,
         masses=np.array([item.mass_amu for item in entry.species]),
-        scope=entry.scope,
+        scope=Scope(entry.scope),
         order=entry.order,
         max_rank=entry.max_rank,
         radial=RadialBasis(entry.cutoff_A, entry.radial.exponent, radial),
         wall=Wall(entry.wall.stiffness_eV_A2, radius),
         linear=linear,
         quadratic=quadratic,
-        ranges=FittedRanges(dict(entry.fitted_ranges.distances_A), invariants),
+        ranges=FittedRanges(
+            {pair: (shortest, longest) for pair, (shortest, longest) in entry.fitted_ranges.distances_A.items()},
+            invariants,
+        ),
         card=entry.card,
     )
 
 
+def _is_small(card: Mapping[str, Any]) -> bool:
+    def depth(value: Any) -> int:
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        return 1 + max(map(depth, inner), default=0)
+
+    try:
+        return depth(card) <= DEEPEST_CARD and len(json.dumps(card)) <= LARGEST_CARD
+    except RecursionError:
+        return False
+
+
 def save_model(model: LossModel, path: str | Path, *, force: bool = False) -> None:
-    """Write a model file; it appears whole or not at all.
+    """Write a model file; it appears whole or not at all, and `load_model` reads it.
 
     Raises
     ------
     InputError
-        If the file exists and `force` is not given, or the folder does not.
+        If the file exists and `force` is not given, the folder does not, or the model is not one that can be loaded.
     WorkFailed
         If writing fails.
     """
     path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give the name of a file.")
     if path.exists() and not force:
         raise InputError(f"{path} exists; choose another name or add --force to replace it.")
     if not path.parent.is_dir():
         raise InputError(f"{path}: the folder {path.parent} does not exist.")
-    text = json.dumps(_content(model), separators=(",", ":"), allow_nan=False) + "\n"
+    try:
+        text = json.dumps(_content(model), separators=(",", ":"), allow_nan=False) + "\n"
+    except ValueError:
+        raise WorkFailed(f"{path} was not written, because the model holds a number that is not finite.") from None
+    _validated(json.loads(text), f"{path} was not written")
     try:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
         try:
@@ -333,7 +450,8 @@ def save_model(model: LossModel, path: str | Path, *, force: bool = False) -> No
             Path(temporary).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise WorkFailed(f"{path}: the model cannot be written: {error.strerror}.") from None
+        reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
+        raise WorkFailed(f"{path}: the model cannot be written: {reason}.") from None
 
 
 def _umask() -> int:
