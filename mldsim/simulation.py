@@ -358,7 +358,12 @@ class Simulation:
     def _new_thermostat(self) -> Thermostat:
         wanted = self._parameters
         return make_thermostat(
-            wanted.thermostat, self._state.masses, self.degrees_of_freedom, wanted.temperature, wanted.coupling_time
+            wanted.thermostat,
+            self._state.masses,
+            self.degrees_of_freedom,
+            wanted.temperature,
+            wanted.coupling_time,
+            driven=self._model.scope is Scope.OWN,
         )
 
     def _change_thermostat(self) -> None:

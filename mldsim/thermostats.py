@@ -172,7 +172,9 @@ class NoseHooverChain:
     coupling_time : float, fs
         tau: K swings about its mean with a period of about 2 pi tau / sqrt(2).
     length : int
-        Number of thermostats in the chain.
+        Number of thermostats in the chain; 1 is the plain Nose-Hoover thermostat. Where forces heat the agents steadily,
+        as those of own scope do, the plain one alone keeps the target: its rate changes until the mean of 2 K is g kT,
+        whatever the heat, while every further link rubs on that rate and settles for a higher temperature.
     """
 
     _OUTER_WEIGHT = 1.0 / (2.0 - 2.0 ** (1.0 / 3.0))
@@ -249,7 +251,13 @@ class NoseHooverChain:
 
 
 def make_thermostat(
-    kind: ThermostatKind, masses: Array, degrees_of_freedom: int, temperature: float, coupling_time: float
+    kind: ThermostatKind,
+    masses: Array,
+    degrees_of_freedom: int,
+    temperature: float,
+    coupling_time: float,
+    *,
+    driven: bool = False,
 ) -> Thermostat:
     """A thermostat of that kind, at rest.
 
@@ -260,10 +268,12 @@ def make_thermostat(
     degrees_of_freedom : int
     temperature : float, K
     coupling_time : float, fs
+    driven : bool
+        Whether the forces heat the agents steadily (own scope): Nose-Hoover is then used without a chain.
     """
     match kind:
         case ThermostatKind.NOSE_HOOVER:
-            return NoseHooverChain(degrees_of_freedom, temperature, coupling_time)
+            return NoseHooverChain(degrees_of_freedom, temperature, coupling_time, length=1 if driven else 3)
         case ThermostatKind.LANGEVIN:
             return Langevin(masses, temperature, coupling_time)
         case ThermostatKind.CSVR:

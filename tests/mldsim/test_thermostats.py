@@ -206,3 +206,22 @@ def test_degrees_of_freedom_leave_out_a_momentum_that_stays_zero():
     assert degrees_of_freedom(csvr, 10, drift_removed=False) == 27
     assert degrees_of_freedom(langevin, 10, drift_removed=False) == 30
     assert degrees_of_freedom(langevin, 10, drift_removed=True) == 27
+
+
+def test_plain_nose_hoover_keeps_the_target_under_steady_heating():
+    """Own scope: forces that are not reciprocal heat the agents all the time; here each step adds 0.25 % (5/ps)."""
+    means = {}
+    for driven in (True, False):
+        state = make_state(64)
+        thermostat = make_thermostat(
+            ThermostatKind.NOSE_HOOVER, state.masses, 192, 300.0, coupling_time=50.0, driven=driven
+        )
+        found = []
+        for step in range(20_000):
+            thermostat.outer(state, 0.5)
+            state.velocities *= math.sqrt(1.0025)
+            if step >= 5_000:
+                found.append(temperature(state.kinetic_energy(), 192))
+        means[driven] = np.mean(found)
+    assert means[True] == pytest.approx(300.0, rel=0.01)
+    assert means[False] > 310.0  # why the chain is left out there
