@@ -7,21 +7,30 @@ Names of options and keys of the JSON are a contract; see docs/commands.md. Exit
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import math
+import os
+import re
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import mldsim
 from mldsim import units
-from mldsim.errors import InputError, LeftPhysics, MldsimError
+from mldsim.errors import Cancelled, InputError, MldsimError, WorkFailed
 from mldsim.parameters import FIELDS, DeviceKind, Parameters, Precision, Setup, ThermostatKind
+from mldsim.progress import progress_bar, tell
 
 if TYPE_CHECKING:
+    from mldsim.dataset import LabelledFrames
     from mldsim.inference import ForceErrors
     from mldsim.simulation import Simulation
 
@@ -30,33 +39,133 @@ DONE, FAILED, WRONG = 0, 1, 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    given = _joined(list(sys.argv[1:] if arguments is None else arguments))
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without an Å gets a question mark
     try:
-        if given and given[0] in COMMANDS:
-            options = _parser_of(given[0]).parse_args(given[1:])
-            return COMMANDS[given[0]].run(options)
-        return _window(_window_parser().parse_args(given))
+        code = _dispatch(given)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except MldsimError as error:
-        print(f"mldsim: {error}", file=sys.stderr)
-        return error.exit_code
+        return _refuse(str(error), error.exit_code)
     except KeyboardInterrupt:
-        print("mldsim: Interrupted.", file=sys.stderr)
-        return FAILED
-    except BrokenPipeError:
-        # The reader of a pipe, such as `head`, has seen enough.
-        sys.stderr.close()
-        return DONE
+        return _refuse("Interrupted.", FAILED)
     except MemoryError:
-        print("mldsim: There is not enough memory for this; use fewer frames, functions or molecules.", file=sys.stderr)
-        return FAILED
+        return _refuse("There is not enough memory for this; use fewer molecules, frames or functions.", FAILED)
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
+        _end_output()
+        return DONE
+    except OSError as error:
+        _end_output()
+        about = f"{error.filename}: " if error.filename else ""
+        return _refuse(f"{about}{error.strerror or error}.", FAILED)
+    return code
+
+
+def _dispatch(given: list[str]) -> int:
+    parser = _window_parser()
+    if given and given[0] in COMMANDS:
+        parser = _parser_of(given[0])
+    elif given and not given[0].startswith("-"):
+        alike = difflib.get_close_matches(given[0], COMMANDS, n=1)
+        meant = f"; did you mean '{alike[0]}'?" if alike else f"; the commands are {', '.join(COMMANDS)}."
+        raise InputError(f"There is no command '{given[0]}'{meant}")
+    try:
+        options = parser.parse_args(given[1:] if given and given[0] in COMMANDS else given)
+    except SystemExit:  # after --help and --version
+        return DONE
+    if given and given[0] in COMMANDS:
+        with _terminated_like_interrupted():
+            return COMMANDS[given[0]].run(options)
+    return _window(options)
+
+
+def _refuse(text: str, code: int) -> int:
+    """One line, whatever a file or the system put into it."""
+    tell("mldsim: " + "".join(c if c.isprintable() else " " for c in text))
+    return code
+
+
+def _end_output() -> None:
+    """Bring out what was printed; what standard output does not take must not trouble the interpreter's own flush."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+def _joined(given: list[str]) -> list[str]:
+    """``--time -1ps`` as ``--time=-1ps``: argparse would take the value for an option."""
+    joined: list[str] = []
+    for text in given:
+        if joined and re.fullmatch(r"--[a-z-]+", joined[-1]) and re.match(r"-\.?\d", text):
+            joined[-1] += f"={text}"
+        else:
+            joined.append(text)
+    return joined
 
 
 class _Parser(argparse.ArgumentParser):
     """Wrong use is one sentence, not a page of usage."""
 
     def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: {message}; see {self.prog} --help.", file=sys.stderr)
-        raise SystemExit(WRONG)
+        raise InputError(f"{message[:1].upper()}{message[1:].rstrip('.')}; see {self.prog} --help.")
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Tells the default of every option that has one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        told = action.help or ""
+        if action.option_strings and action.default not in (None, False, argparse.SUPPRESS) and "default" not in told:
+            default = f"{action.default:g}" if isinstance(action.default, float) else action.default
+            told += f" (default: {default})"
+        return told
+
+
+# -- being stopped ------------------------------------------------------------------------------------------------
+
+_Handler = Callable[[int, FrameType | None], Any]
+
+
+@contextmanager
+def _handling(handler: _Handler, *names: str) -> Iterator[None]:
+    """Handle these signals inside the block, where that is possible and nobody asked for them to be ignored."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for name in names:
+            number = getattr(signal, name, None)  # Windows has no SIGHUP
+            if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
+                before[number] = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def _terminated_like_interrupted() -> Any:
+    """A request to end, or a terminal that goes away, is treated as Ctrl-C: nothing half-written is left."""
+    return _handling(signal.default_int_handler, "SIGTERM", "SIGHUP")
+
+
+@contextmanager
+def _stop_asked() -> Iterator[Callable[[], bool]]:
+    """Whether the user asked to stop: the step and the frame under way come to their end, unless asked twice."""
+    asked = False
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    with _handling(note, "SIGINT", "SIGTERM", "SIGHUP"):
+        yield lambda: asked
+
+
+# -- commands -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -68,9 +177,8 @@ class _Command:
 
 def _parser_of(name: str) -> argparse.ArgumentParser:
     command = COMMANDS[name]
-    parser = _Parser(
-        prog=f"mldsim {name}", description=command.summary, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    summary = f"{command.summary[:1].upper()}{command.summary[1:]}."
+    parser = _Parser(prog=f"mldsim {name}", description=summary, formatter_class=_Help, allow_abbrev=False)
     if command.add:
         command.add(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
@@ -82,34 +190,37 @@ def _window_parser() -> argparse.ArgumentParser:
     listed = "\n".join(f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items())
     parser = _Parser(
         prog="mldsim",
+        usage="mldsim [options]          the window\n       mldsim COMMAND [options]  everything else",
         description="Molecular learning dynamics: opens the window, with water moving in it.",
         epilog=f"commands:\n{listed}\n\nmldsim COMMAND --help tells the options of each.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Help,
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"mldsim {mldsim.__version__}")
     _add_setup(parser)
-    parser.add_argument("--temperature", type=float, default=FIELDS["temperature"].default, metavar="K",
-                        help="target temperature, K (default: 300)")  # fmt: skip
+    _add_field(parser, "--temperature", "temperature", "K")
     parser.add_argument("--paused", action="store_true", help="do not start to run")
-    parser.add_argument("--quit-after", type=float, metavar="SECONDS", help="close the window after this time")
-    parser.add_argument("--screenshot", type=Path, metavar="FILE.png", help="save a picture of the whole window")
+    parser.add_argument("--quit-after", type=_float, metavar="SECONDS", help="close the window after this time, s")
+    parser.add_argument("--screenshot", type=Path, metavar="FILE.png",
+                        help="save a picture of the whole window before it is closed by --quit-after")  # fmt: skip
     return parser
 
 
 # -- options ------------------------------------------------------------------------------------------------------
 
 
-def _number(name: str) -> Callable[[str], float]:
-    """Type of an option that is one of `parameters.FIELDS`."""
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number") from None
 
-    def convert(text: str) -> float:
-        try:
-            return int(text) if FIELDS[name].integer else float(text)
-        except ValueError:
-            kind = "a whole number" if FIELDS[name].integer else "a number"
-            raise argparse.ArgumentTypeError(f"'{text}' is not {kind}") from None
 
-    return convert
+def _int(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number") from None
 
 
 def _time(text: str) -> float:
@@ -117,18 +228,31 @@ def _time(text: str) -> float:
         value = units.parse_time(text)
     except InputError as error:
         raise argparse.ArgumentTypeError(str(error).rstrip(".")) from None
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a positive time")
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a positive, finite time")
     return value
+
+
+def _add_field(parser: argparse.ArgumentParser, option: str, name: str, metavar: str) -> None:
+    """An option that is one of `parameters.FIELDS`: its range, unit and default stand there."""
+    field = FIELDS[name]
+    unit = f" {field.unit}" if field.unit else ""
+    told = f"{field.label[:1].lower()}{field.label[1:]}, {field.minimum:.10g} to {field.maximum:.10g}{unit}"
+    if metavar == "TIME":
+        parser.add_argument(option, type=_time, default=f"{field.default:g}{field.unit}", metavar=metavar, help=told)
+    else:
+        default, kind = (int(field.default), _int) if field.integer else (field.default, _float)
+        parser.add_argument(option, type=kind, default=default, metavar=metavar, help=told)
 
 
 def _add_setup(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="water", metavar="NAME|FILE", help="loss model: shipped name or file")
-    parser.add_argument("--molecules", type=_number("molecules"), default=64, metavar="N", help="number of molecules")
-    parser.add_argument("--density", type=float, default=FIELDS["density"].default, metavar="G_CM3", help="g/cm3")
-    parser.add_argument("--seed", type=_number("seed"), default=1, metavar="N", help="of the start and the noise")
+    _add_field(parser, "--molecules", "molecules", "N")
+    _add_field(parser, "--density", "density", "G/CM3")
+    _add_field(parser, "--seed", "seed", "N")
     parser.add_argument("--start", type=Path, metavar="FILE",
-                        help="start from this extended XYZ, H5MD or dataset; in place of --molecules, --density")  # fmt: skip
+                        help="start from the last frame of this extended XYZ, H5MD or dataset, in the place of "
+                        "--molecules and --density")  # fmt: skip
     parser.add_argument("--device", choices=[kind.value for kind in DeviceKind], default="auto", help="what computes")
     parser.add_argument("--precision", choices=[kind.value for kind in Precision], default="float32",
                         help="of the pair arithmetic")  # fmt: skip
@@ -149,17 +273,64 @@ def _setup(options: argparse.Namespace) -> Setup:
 def _add_data(parser: argparse.ArgumentParser, name: str = "data") -> None:
     parser.add_argument(name, nargs="+", type=Path, metavar=name.upper(),
                         help="datasets, CP2K projects, extended XYZ, DeePMD folders, n2p2 input.data")  # fmt: skip
-    parser.add_argument(
-        "--cell", type=float, nargs="+", metavar="A", help="box edges where the files have none, angstrom"
-    )
+    _add_reading(parser)
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cell", type=_float, nargs="+", metavar="A",
+                        help="edges of the box, one or three, angstrom, where the files have none")  # fmt: skip
     parser.add_argument("--length-unit", choices=["bohr", "angstrom"], help="of n2p2 files (default: bohr)")
     parser.add_argument("--energy-unit", choices=["hartree", "eV"], help="of n2p2 files (default: hartree)")
 
 
-def _frames(options: argparse.Namespace, paths: Sequence[Path]) -> list[Any]:
+def _frames(options: argparse.Namespace, paths: Sequence[Path]) -> list[LabelledFrames]:
+    """All systems of the paths, each once: ``project/*`` names the files of one CP2K project several times."""
     from mldsim.dataset import load_frames
 
-    return load_frames(paths, cell=options.cell, length_unit=options.length_unit, energy_unit=options.energy_unit)
+    systems: dict[tuple[Path, str], LabelledFrames] = {}
+    with progress_bar("Reading") as report:
+        for done, path in enumerate(paths, start=1):
+            found = load_frames(
+                path, cell=options.cell, length_unit=options.length_unit, energy_unit=options.energy_unit
+            )
+            by_name = {
+                (Path(system.source).resolve(), f"{system.provenance.get('name', '')} {number}"): system
+                for number, system in enumerate(found)
+            }
+            if by_name.keys() <= systems.keys():
+                tell(f"{path}: its frames are here already and are not taken twice.")
+            systems |= by_name
+            report(done / len(paths), path.name)
+    return list(systems.values())
+
+
+def _check_cutoff(systems: Sequence[LabelledFrames], cutoff: float) -> None:
+    """Refuse before the work, by name, frames whose box is too small."""
+    for system in systems:
+        edges = system.boxes.min(axis=1)
+        frame = int(edges.argmin())
+        if edges[frame] < cutoff:
+            raise InputError(
+                f"{system.source}: frame {frame} has a box edge of {edges[frame]:.4g} Å, "
+                f"which is smaller than the cutoff of {cutoff:g} Å."
+            )
+
+
+def _check_output(path: Path, force: bool) -> None:
+    """Refuse before the work what would be refused after it."""
+    try:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; give the name of a file.")
+        if path.exists() and not force:
+            raise InputError(f"{path} exists; choose another name or add --force to replace it.")
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path} is not an ordinary file and will not be replaced; choose another name.")
+        if not path.parent.is_dir():
+            raise InputError(f"{path}: the folder {path.parent} does not exist.")
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}.") from None
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"{path}: the folder {path.parent} cannot be written to.")
 
 
 def _print_json(content: dict[str, Any]) -> None:
@@ -193,13 +364,15 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="TRAJ.h5md",
                         help="trajectory: H5MD, or extended XYZ for names ending in .xyz or .extxyz")  # fmt: skip
     _add_setup(parser)
-    parser.add_argument("--temperature", type=float, default=300.0, metavar="K", help="target temperature, K")
-    parser.add_argument("--time", type=_time, default=1000.0, metavar="TIME", help="how long, such as 1ps (fs if bare)")
-    parser.add_argument("--timestep", type=_time, default=0.5, metavar="TIME", help="time step, such as 0.5fs")
+    _add_field(parser, "--temperature", "temperature", "K")
+    parser.add_argument("--time", type=_time, default="1ps", metavar="TIME",
+                        help="how long to run, in fs, ps, ns or us; a bare number counts in fs")  # fmt: skip
+    _add_field(parser, "--timestep", "timestep", "TIME")
     parser.add_argument("--thermostat", choices=[kind.value for kind in ThermostatKind], default="nose-hoover",
                         help="how heat is exchanged")  # fmt: skip
-    parser.add_argument("--tau", type=_time, default=50.0, metavar="TIME", help="coupling time of the thermostat")
-    parser.add_argument("--every", type=_time, default=10.0, metavar="TIME", help="time between two written frames")
+    _add_field(parser, "--tau", "coupling_time", "TIME")
+    parser.add_argument("--every", type=_time, default="10fs", metavar="TIME",
+                        help="time between two written frames, rounded to time steps")  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace the output file if it exists")
 
 
@@ -213,73 +386,81 @@ def _run(options: argparse.Namespace) -> int:
     setup = _setup(options)
     steps = round(options.time / options.timestep)
     every = round(options.every / options.timestep)
-    if steps < 1:
-        raise InputError(f"--time is shorter than one time step of {options.timestep:g} fs.")
-    if every < 1:
-        raise InputError(f"--every is shorter than one time step of {options.timestep:g} fs.")
+    for option, count in (("--time", steps), ("--every", every)):
+        if count < 1:
+            raise InputError(f"{option} is shorter than one time step of {options.timestep:g} fs.")
     _check_output(options.output, options.force)
 
-    from mldsim.runner import open_sink
     from mldsim.simulation import build_simulation
 
-    simulation = build_simulation(setup, parameters, lambda text: print(f"{text} ...", file=sys.stderr, flush=True))
-    print(
+    simulation = build_simulation(setup, parameters, lambda text: tell(f"{text} ..."))
+    tell(
         f"{simulation.model_name}, {simulation.topology.n_agents} agents, {units.format_time(options.time)} "
-        f"on {simulation.device}. {simulation.device_reason}",
-        file=sys.stderr,
+        f"on {simulation.device}. {simulation.device_reason}"
     )
-    with open_sink(options.output, simulation, simulation.state.box, options.force) as sink:
-        result = _advance(simulation, sink, steps, every)
-    if result["aborted"]:
-        print(f"mldsim: {result['aborted']} {options.output} holds the run up to there.", file=sys.stderr)
-    else:
+    result = _record(simulation, options.output, options.force, steps, every)
+    if result["steps"]:
         print(
             f"{result['steps']} steps in {result['seconds']:.1f} s: {result['steps_per_s']:.0f} steps/s, "
-            f"{result['ns_per_day']:.3g} ns/day; {result['temperature_mean_K']:.1f} "
-            f"± {result['temperature_std_K']:.1f} K. Written to {options.output}."
+            f"{result['ns_per_day']:.3g} ns/day{_told_temperature(result)}. Written to {options.output}."
         )
     if options.json:
         _print_json(result)
-    return FAILED if result["aborted"] else DONE
+    return _refuse(result["aborted"], FAILED) if result["aborted"] else DONE
 
 
-def _check_output(path: Path, force: bool) -> None:
-    """Refuse before the work what would be refused after it."""
-    if path.exists() and not force:
-        raise InputError(f"{path} exists; choose another name or add --force to replace it.")
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: the folder {path.parent} does not exist.")
+def _told_temperature(result: dict[str, Any]) -> str:
+    mean, spread = result["temperature_mean_K"], result["temperature_std_K"]
+    if mean is None:
+        return ""
+    return f"; {mean:.1f} K" if spread is None else f"; {mean:.1f} ± {spread:.1f} K"
 
 
-def _advance(simulation: Simulation, sink: Any, steps: int, every: int) -> dict[str, Any]:
-    """Run, write, and sum up; a guard or Ctrl-C ends the run early and is told under "aborted"."""
-    from mldsim.progress import progress_bar
+ANSWER_WITHIN = 0.2
+"""Seconds between two looks at whether to stop, and between two reports of progress; one step may take longer."""
 
-    times, temperatures, conserved = [], [], []
+
+def _record(simulation: Simulation, path: Path, force: bool, steps: int, every: int) -> dict[str, Any]:
+    """Run, write, and sum up; a guard, a full disk or Ctrl-C ends the run early and is told under "aborted"."""
+    from mldsim.runner import open_sink
+
+    temperature, conserved = _Moments(), _Moments()
     aborted: str | None = None
-    n_agents = simulation.topology.n_agents
-    done = 0
-    sink.write(simulation.frame())
-    began = time.perf_counter()
-    with progress_bar("Running") as report:
+    done, burst = 0, 1
+    with _stop_asked() as stop_asked:
+        began = time.perf_counter()
         try:
-            while done < steps:
-                chunk = min(every - done % every, steps - done)
-                simulation.advance(chunk)
-                done += chunk
-                frame = simulation.frame()
-                if done % every == 0:
-                    sink.write(frame)
-                times.append(frame.time)
-                temperatures.append(frame.thermo.temperature)
-                conserved.append(frame.thermo.conserved)
-                report(done / steps, f"{units.format_time(frame.time)}, {frame.thermo.temperature:.0f} K")
-        except LeftPhysics as error:
+            with (
+                closing(open_sink(path, simulation, simulation.state.box, force)) as sink,
+                progress_bar("Running") as report,
+            ):
+                sink.write(simulation.frame())
+                began = time.perf_counter()
+                while done < steps:
+                    if stop_asked():
+                        raise Cancelled(
+                            f"Interrupted at {units.format_time(simulation.state.time)}; "
+                            f"{path} holds the run up to there."
+                        )
+                    chunk = min(burst, every - done % every, steps - done)
+                    before = time.perf_counter()
+                    simulation.advance(chunk)
+                    burst = max(1, int(chunk * ANSWER_WITHIN / max(time.perf_counter() - before, 1e-9)))
+                    done += chunk
+                    if done % every == 0 or done == steps:
+                        frame = simulation.frame()
+                        temperature.add(frame.time, frame.thermo.temperature)
+                        conserved.add(frame.time, frame.thermo.conserved)
+                        if done % every == 0:
+                            sink.write(frame)
+                    now = f", {temperature.latest:.0f} K" if temperature.count else ""
+                    report(done / steps, f"{units.format_time(simulation.state.time)}{now}")
+        except WorkFailed as error:
             aborted = str(error)
-        except KeyboardInterrupt:
-            aborted = f"Interrupted at {units.format_time(simulation.state.time)}."
-    seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - began
     speed = done / seconds
+    n_agents = simulation.topology.n_agents
+    drift = conserved.slope
     return {
         "steps": done,
         "seconds": seconds,
@@ -287,32 +468,44 @@ def _advance(simulation: Simulation, sink: Any, steps: int, every: int) -> dict[
         "ns_per_day": speed * simulation.parameters.timestep * 86400e-6,
         "atom_steps_per_s": speed * n_agents,
         "device": simulation.device,
-        "temperature_mean_K": _finite(sum(temperatures) / len(temperatures)) if temperatures else None,
-        "temperature_std_K": _spread(temperatures),
-        "energy_drift_meV_per_atom_per_ps": _drift(times, conserved, n_agents),
+        "temperature_mean_K": _finite(temperature.mean) if temperature.count else None,
+        "temperature_std_K": temperature.deviation,
+        "energy_drift_meV_per_atom_per_ps": None if drift is None else drift * 1e6 / n_agents,
         "aborted": aborted,
     }
 
 
+class _Moments:
+    """Streamed moments of a series y(t), after Welford: a run of any length takes no memory."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean = self.latest = 0.0
+        self._time = self._tt = self._ty = self._yy = 0.0
+
+    def add(self, t: float, y: float) -> None:
+        self.count += 1
+        self.latest = y
+        dt, dy = t - self._time, y - self.mean
+        self._time += dt / self.count
+        self.mean += dy / self.count
+        self._tt += dt * (t - self._time)
+        self._ty += dt * (y - self.mean)
+        self._yy += dy * (y - self.mean)
+
+    @property
+    def deviation(self) -> float | None:
+        """Standard deviation; None without two values."""
+        return _finite(math.sqrt(self._yy / (self.count - 1))) if self.count > 1 else None
+
+    @property
+    def slope(self) -> float | None:
+        """Of the least-squares line; None without three values, or where one is not a number."""
+        return _finite(self._ty / self._tt) if self.count > 2 else None
+
+
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _spread(values: list[float]) -> float | None:
-    """Standard deviation; None without two values."""
-    if len(values) < 2:
-        return None
-    mean = sum(values) / len(values)
-    return _finite(math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1)))
-
-
-def _drift(times: list[float], conserved: list[float], n_agents: int) -> float | None:
-    """Slope of the least-squares line through the conserved quantity, meV/atom/ps; None where there is none."""
-    import numpy as np
-
-    if len(times) < 3 or not np.isfinite(conserved).all():
-        return None
-    return float(np.polyfit(np.array(times) * 1e-3, np.array(conserved) - conserved[0], 1)[0]) * 1e3 / n_agents
 
 
 # -- fit and evaluate ---------------------------------------------------------------------------------------------
@@ -323,17 +516,18 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="MODEL.json", help="the fitted model")
     parser.add_argument("--name", help="name of the model (default: that of the file)")
     parser.add_argument("--scope", choices=["own", "shared"], default="shared", help="whose loss an agent descends")
-    parser.add_argument("--max-rank", type=int, default=2, metavar="0..3", help="highest rank of the fields")
-    parser.add_argument("--order", type=int, default=2, metavar="1|2", help="1 linear, 2 quadratic")
-    parser.add_argument("--radial", type=int, default=10, metavar="K", help="radial functions per pair of species")
-    parser.add_argument("--cutoff", type=float, default=5.0, metavar="A", help="angstrom")
-    parser.add_argument("--ridge", type=float, default=1e-7, metavar="X", help="relative to the scaled equations")
-    parser.add_argument("--net-force-weight", type=float, default=3.0, metavar="W",
-                        help="weight of the rows for each molecule's net force; 0: none")  # fmt: skip
-    parser.add_argument("--torque-weight", type=float, default=0.0, metavar="W",
+    parser.add_argument("--max-rank", type=_int, default=2, metavar="0..3", help="highest rank of the fields")
+    parser.add_argument("--order", type=_int, default=2, metavar="1|2", help="1 linear, 2 quadratic")
+    parser.add_argument("--radial", type=_int, default=10, metavar="K", help="radial functions per pair of species")
+    parser.add_argument("--cutoff", type=_float, default=5.0, metavar="A", help="reach of a pair, angstrom")
+    parser.add_argument("--ridge", type=_float, default=1e-7, metavar="X",
+                        help="added to the unit diagonal of the scaled equations, without unit")  # fmt: skip
+    parser.add_argument("--net-force-weight", type=_float, default=3.0, metavar="W",
+                        help="weight of the rows for each molecule's net force, without unit; 0: none")  # fmt: skip
+    parser.add_argument("--torque-weight", type=_float, default=0.0, metavar="W",
                         help="weight of the rows for each molecule's torque, 1/angstrom; 0: none")  # fmt: skip
-    parser.add_argument("--holdout", type=float, default=0.1, metavar="FRACTION", help="frames that are never fitted")
-    parser.add_argument("--seed", type=int, default=0, help="of the choice of held-out frames")
+    parser.add_argument("--holdout", type=_float, default=0.1, metavar="FRACTION", help="of the frames, never fitted")
+    parser.add_argument("--seed", type=_int, default=0, metavar="N", help="of the choice of held-out frames")
     parser.add_argument("--force", action="store_true", help="replace the model file if it exists")
 
 
@@ -341,10 +535,11 @@ def _fit(options: argparse.Namespace) -> int:
     from mldsim.dataset import split
     from mldsim.inference import FitSettings, fit, force_errors
     from mldsim.loss import Scope, save_model
-    from mldsim.progress import progress_bar
 
     if not 0.0 <= options.holdout < 1.0:
         raise InputError(f"--holdout must be at least 0 and less than 1; {options.holdout:g} was given.")
+    if options.seed < 0:
+        raise InputError(f"--seed must not be negative; {options.seed} was given.")
     settings = FitSettings(
         scope=Scope(options.scope),
         order=options.order,
@@ -358,6 +553,7 @@ def _fit(options: argparse.Namespace) -> int:
     _check_output(options.output, options.force)
     began = time.perf_counter()
     systems = _frames(options, options.data)
+    _check_cutoff(systems, settings.cutoff)
     train, holdout = split(systems, options.holdout, options.seed)
     with progress_bar("Fitting") as report:
         model = fit(train, settings, name=options.name or options.output.stem, progress=report)
@@ -365,11 +561,12 @@ def _fit(options: argparse.Namespace) -> int:
     for part, frames in (("train", train), ("holdout", holdout)):
         if frames:
             with progress_bar(f"Errors, {part}") as report:
-                errors[part] = force_errors(model, frames, report)
+                errors[part] = _checked(force_errors(model, frames, report))
     result: dict[str, Any] = {part: found.to_json() if found else None for part, found in errors.items()}
     result |= {"parameters": model.n_parameters, "seconds": time.perf_counter() - began}
     theories = sorted({str(system.provenance.get("theory", "not stated")) for system in systems})
-    sources = list(dict.fromkeys(str(system.source) for system in systems))
+    # Names only: a model is given away, and the folders of its maker are nobody's business.
+    sources = list(dict.fromkeys(Path(system.source).name for system in systems))
     card = {
         **model.card,
         "data": sources,
@@ -379,8 +576,6 @@ def _fit(options: argparse.Namespace) -> int:
         "errors": {part: result[part] for part in errors},
         "mldsim": mldsim.__version__,
     }
-    from dataclasses import replace
-
     save_model(replace(model, card=card), options.output, force=options.force)
     print(f"{options.output}: {model.n_parameters} parameters, fitted in {result['seconds']:.1f} s.")
     for part, found in errors.items():
@@ -389,6 +584,12 @@ def _fit(options: argparse.Namespace) -> int:
     if options.json:
         _print_json(result)
     return DONE
+
+
+def _checked(errors: ForceErrors) -> ForceErrors:
+    if not math.isfinite(errors.rmse):
+        raise WorkFailed("The model's forces on these frames are not finite numbers.")
+    return errors
 
 
 def _error_line(title: str, errors: ForceErrors) -> str:
@@ -407,12 +608,12 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
 def _evaluate(options: argparse.Namespace) -> int:
     from mldsim.inference import force_errors
     from mldsim.loss import load_model
-    from mldsim.progress import progress_bar
 
     model = load_model(options.model)
     systems = _frames(options, options.data)
+    _check_cutoff(systems, model.cutoff)
     with progress_bar("Evaluating") as report:
-        errors = force_errors(model, systems, report)
+        errors = _checked(force_errors(model, systems, report))
     print(_error_line(model.name, errors))
     if options.json:
         _print_json(errors.to_json())
@@ -430,7 +631,6 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
 
 def _convert(options: argparse.Namespace) -> int:
     from mldsim.dataset import save_frames
-    from mldsim.progress import progress_bar
 
     _check_output(options.output, options.force)
     systems = _frames(options, getattr(options, "in"))
@@ -448,7 +648,7 @@ def _formula(symbols: Sequence[str]) -> str:
     return " ".join(f"{symbols.count(s)} {s}" for s in dict.fromkeys(symbols))
 
 
-def _frames_json(system: Any) -> dict[str, Any]:
+def _frames_json(system: LabelledFrames) -> dict[str, Any]:
     return {
         "frames": system.n_frames,
         "agents": system.n_agents,
@@ -460,32 +660,43 @@ def _frames_json(system: Any) -> dict[str, Any]:
     }
 
 
-def _describe_frames(system: Any) -> str:
+def _describe_frames(system: LabelledFrames) -> str:
     box = " × ".join(f"{edge:.4g}" for edge in system.boxes[0])
+    varying = "" if (system.boxes == system.boxes[0]).all() else ", varying"
     extras = [name for name in ("energies", "velocities") if getattr(system, name) is not None]
-    theory = system.provenance.get("theory", "theory level not stated")
-    return (
-        f"{system.source}: {system.n_frames} frames of {_formula(system.symbols)} in {box} Å, forces"
-        f"{''.join(f', {name}' for name in extras)}; {theory}."
+    told = system.provenance
+    name = f" {told['name']}" if "name" in told else ""
+    left_out = f"; left out: {told['left_out']}" if "left_out" in told else ""
+    return _printable(
+        f"{system.source}{name}: {system.n_frames} frames of {_formula(system.symbols)} in {box} Å{varying}, forces"
+        f"{''.join(f', {extra}' for extra in extras)}; {told.get('theory', 'theory level not stated')}{left_out}."
     )
 
 
+def _printable(text: str) -> str:
+    """Text out of a file, without what a terminal would obey."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _ranks(max_rank: int) -> str:
+    return f"ranks 0 to {max_rank}" if max_rank else "rank 0"
+
+
 def _add_info(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, metavar="FILE", help="a model, dataset, trajectory or readable data")
+    parser.add_argument("file", type=Path, metavar="FILE", help="model, dataset, trajectory, or data that can be read")
+    _add_reading(parser)
 
 
 def _info(options: argparse.Namespace) -> int:
     path: Path = options.file
-    if not path.exists() and str(path) not in _shipped():
-        raise InputError(f"{path} does not exist.")
-    if str(path) in _shipped() or path.suffix == ".json":
+    if _is_model(path):
         content = _model_info(str(path))
     elif _is_h5md(path):
         content = _trajectory_info(path)
     else:
         from mldsim.dataset import load_frames
 
-        systems = load_frames([path])
+        systems = load_frames(path, cell=options.cell, length_unit=options.length_unit, energy_unit=options.energy_unit)
         for system in systems:
             print(_describe_frames(system))
         content = {"kind": "labelled frames", "systems": [_frames_json(system) for system in systems]}
@@ -494,10 +705,15 @@ def _info(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _shipped() -> list[str]:
+def _is_model(path: Path) -> bool:
     from mldsim.loss import shipped_models
 
-    return shipped_models()
+    if str(path) in shipped_models():
+        return True
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return path.suffix == ".json" or file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
 
 
 def _model_info(name: str) -> dict[str, Any]:
@@ -505,12 +721,12 @@ def _model_info(name: str) -> dict[str, Any]:
 
     model = load_model(name)
     print(
-        f"Loss model '{model.name}': {model.scope.value} scope, order {model.order}, ranks 0 to {model.max_rank}, "
+        f"Loss model '{model.name}': {model.scope.value} scope, order {model.order}, {_ranks(model.max_rank)}, "
         f"{model.radial.n_radial} radial functions per pair, cutoff {model.cutoff:g} Å, "
         f"{model.n_parameters} parameters."
     )
     for key, value in model.card.items():
-        print(f"  {key}: {value if isinstance(value, str) else json.dumps(value)}")
+        print(_printable(f"  {key}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"))
     for pair, (shortest, longest) in model.ranges.distances.items():
         print(f"  fitted distances {pair}: {shortest:.3f} to {longest:.3f} Å")
     return {
@@ -555,7 +771,8 @@ def _trajectory_info(path: Path) -> dict[str, Any]:
     span = ""
     if "last_fs" in content:
         span = f", {units.format_time(content['first_fs'])} to {units.format_time(content['last_fs'])}"
-    print(f"Trajectory: {content['frames']} frames of {content['agents']} agents{span}, by {content['creator']}.")
+    made_by = f", by {content['creator']}" if content["creator"] else ""
+    print(_printable(f"Trajectory: {content['frames']} frames of {content['agents']} agents{span}{made_by}."))
     return content
 
 
@@ -581,7 +798,7 @@ def _models(options: argparse.Namespace) -> int:
             }
         )
         told = f"held-out force error {error:.1f} meV/Å" if error is not None else "no held-out error known"
-        print(f"{name}: {model.scope.value} scope, order {model.order}, ranks 0 to {model.max_rank}, {told}.")
+        print(f"{name}: {model.scope.value} scope, order {model.order}, {_ranks(model.max_rank)}, {told}.")
         print(f"    {model.card.get('purpose', '')}")
     if options.json:
         _print_json({"models": listed})

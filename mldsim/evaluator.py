@@ -7,6 +7,7 @@ arrays, and the choice of kernels.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,10 +78,8 @@ class Evaluator:
                 f"The box of {_lengths(box)} is smaller than the cutoff of the model ({model.cutoff:g} Å); "
                 f"take more molecules or a lower density."
             )
-        try:
-            report = backend.choose(device.value)
-        except ValueError as error:
-            raise InputError(str(error)) from None
+        real = np.dtype(precision.value)
+        report = _choose(device, model, real.type)
         self.model = model
         self.precision = precision
         self.device_name = report.name
@@ -92,7 +91,6 @@ class Evaluator:
         self._listed: NDArray[np.float64] | None = None
         self._capacity = 64
 
-        real = np.dtype(precision.value)
         rows = TABLE_ROWS[precision]
         n, k = len(model.symbols), model.radial.n_radial
         put = self._kernels.put
@@ -153,6 +151,21 @@ class Evaluator:
         self._capacity = entries.shape[1]
         self._listed = positions.copy()
         self._count, self._entries = self._kernels.put(count), self._kernels.put(entries)
+
+
+def _choose(device: DeviceKind, model: LossModel, real: Any) -> backend.DeviceReport:
+    """The device for this model; where none was asked for, one that it fits on."""
+    try:
+        report = backend.choose(device.value)
+        if report.kind == "cuda":
+            from mldsim.kernels import cuda
+
+            cuda.kernels(len(model.symbols), model.radial.n_radial, model.max_rank, real)
+    except ValueError as error:
+        if device is not DeviceKind.AUTO:
+            raise InputError(str(error)) from None
+        return backend.choose("cpu")._replace(reason=f"The model is too large for the GPU: {error}")
+    return report
 
 
 def _lengths(box: NDArray[np.float64]) -> str:

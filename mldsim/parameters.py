@@ -105,9 +105,8 @@ def check(name: str, value: float) -> None:
     field = FIELDS[name]
     if not (math.isfinite(value) and field.minimum <= value <= field.maximum):
         unit = f" {field.unit}" if field.unit else ""
-        raise InputError(
-            f"{field.label} must lie between {field.minimum:g} and {field.maximum:g}{unit}; {value:g} was given."
-        )
+        lowest, highest, given = (f"{number:.10g}" for number in (field.minimum, field.maximum, value))
+        raise InputError(f"{field.label} must lie between {lowest} and {highest}{unit}; {given} was given.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 
@@ -15,10 +15,17 @@ class Report(Protocol):
     def __call__(self, fraction: float, what: str = "") -> None: ...
 
 
+def tell(text: str) -> None:
+    """Print a line on standard error; a terminal that is gone is no reason to stop the work."""
+    if sys.stderr is not None:  # closed by the caller, or a Windows program without a console
+        with suppress(OSError, ValueError):
+            print(text, file=sys.stderr, flush=True)
+
+
 @contextmanager
 def progress_bar(title: str) -> Iterator[Report]:
     """Show progress on standard error while the block runs; standard output stays free for results."""
-    if sys.stderr.isatty():
+    if sys.stderr is not None and sys.stderr.isatty():
         yield from _bar(title)
     else:
         yield from _lines(title)
@@ -36,13 +43,13 @@ def _bar(title: str) -> Iterator[Report]:
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[what]}"),
+        TextColumn("{task.fields[what]}", markup=False),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(title, total=1.0, what="")
@@ -54,16 +61,18 @@ def _bar(title: str) -> Iterator[Report]:
 
 
 def _lines(title: str) -> Iterator[Report]:
-    began = time.monotonic()
+    """Ten lines at most, and none for what is done within a second."""
+    began = last = time.monotonic()
     told = 0.0
 
     def report(fraction: float, what: str = "") -> None:
-        nonlocal told
-        if fraction < told + 0.1 and not (fraction >= 1.0 > told):
+        nonlocal told, last
+        now = time.monotonic()
+        ended = fraction >= 1.0 > told > 0.0
+        if not ended and (fraction < told + 0.1 or now < last + 1.0):
             return
-        told = fraction
-        elapsed = time.monotonic() - began
-        left = f", {elapsed * (1.0 / fraction - 1.0):.0f} s left" if 0.0 < fraction < 1.0 else ""
-        print(f"{title}: {100 * fraction:.0f} % {what}".rstrip() + left, file=sys.stderr, flush=True)
+        told, last = fraction, now
+        left = f", {(now - began) * (1.0 / fraction - 1.0):.0f} s left" if 0.0 < fraction < 1.0 else ""
+        tell(f"{title}: {100 * fraction:.0f} % {what}".rstrip() + left)
 
     yield report

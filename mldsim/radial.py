@@ -43,7 +43,7 @@ class RadialBasis:
 
     @property
     def n_radial(self) -> int:
-        return self.coefficients.shape[2]
+        return int(self.coefficients.shape[2])
 
     def __call__(self, a: int, b: int, r: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """phi_k(r) and its derivative (1/angstrom) for a pair of species, each (n, n_radial) float64."""
