@@ -13,10 +13,10 @@ from importlib import resources
 from pathlib import Path
 
 import mldsim
-from mldsim.dataset import load_frames
 from mldsim.inference import FitSettings, fit, force_errors
 from mldsim.loss import Scope, save_model
 from mldsim.progress import progress_bar
+from mldsim.readers import load_frames
 
 
 @dataclass(frozen=True)

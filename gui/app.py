@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from mldsim.errors import InputError, WorkFailed
+from mldsim.messages import Engine, EngineFactory, Level
 from mldsim.parameters import Parameters, Setup
-from mldsim.runner import Engine, EngineFactory, Level
 
 if TYPE_CHECKING:
     from mldsim.gui.main_window import MainWindow

@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from mldsim.errors import MldsimError
 from mldsim.frames import Frame, Mailbox, ThermoTable, Topology
 from mldsim.gui.viewmodel import Curves, StatusLine, curves, next_speed, status_line
-from mldsim.parameters import Parameters, Setup
-from mldsim.runner import (
+from mldsim.messages import (
     Applied,
     Command,
     Event,
@@ -43,6 +42,7 @@ from mldsim.runner import (
     Step,
     StopRecording,
 )
+from mldsim.parameters import Parameters, Setup
 
 PLOT_INTERVAL = 1 / 6
 """Seconds between two drawings of the plots."""

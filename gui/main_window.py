@@ -40,8 +40,8 @@ from mldsim.gui.theme import Theme
 from mldsim.gui.viewmodel import agent_text
 from mldsim.gui.viewport import Colouring, Style, Viewport
 from mldsim.loss import shipped_models
+from mldsim.messages import Level, RunState
 from mldsim.parameters import Parameters, Setup
-from mldsim.runner import Level, RunState
 
 T = TypeVar("T")
 

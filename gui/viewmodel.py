@@ -16,8 +16,8 @@ from mldsim import units
 from mldsim.errors import MldsimError
 from mldsim.frames import Frame, Topology
 from mldsim.loss import LossModel, Scope, load_model
+from mldsim.messages import RunState, Status
 from mldsim.parameters import FIELDS, Field, ThermostatKind
-from mldsim.runner import RunState, Status
 from mldsim.units import format_time
 
 Array = NDArray[np.float64]

@@ -6,6 +6,7 @@ Names of options and keys of the JSON are a contract; see docs/commands.md. Exit
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import difflib
 import json
@@ -75,7 +76,7 @@ def _dispatch(given: list[str]) -> int:
     except SystemExit:  # after --help and --version
         return DONE
     if given and given[0] in COMMANDS:
-        with _terminated_like_interrupted():
+        with _interruptible():
             return COMMANDS[given[0]].run(options)
     return _window(options)
 
@@ -145,9 +146,29 @@ def _handling(handler: _Handler, *names: str) -> Iterator[None]:
             signal.signal(number, old)
 
 
-def _terminated_like_interrupted() -> Any:
-    """A request to end, or a terminal that goes away, is treated as Ctrl-C: nothing half-written is left."""
-    return _handling(signal.default_int_handler, "SIGTERM", "SIGHUP")
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Treat a request to end, or a terminal that goes away, as Ctrl-C, and lose none of them.
+
+    What is raised inside a callback of C, such as LLVM's, cannot get out of it: Python prints and forgets it. Then the
+    interrupt is sent again.
+    """
+    hook = sys.unraisablehook
+
+    def again(unraisable: sys.UnraisableHookArgs) -> None:
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            timer = threading.Timer(0.01, _thread.interrupt_main)
+            timer.daemon = True
+            timer.start()
+        else:
+            hook(unraisable)
+
+    sys.unraisablehook = again
+    try:
+        with _handling(signal.default_int_handler, "SIGTERM", "SIGHUP"):
+            yield
+    finally:
+        sys.unraisablehook = hook
 
 
 @contextmanager
@@ -285,7 +306,7 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
 
 def _frames(options: argparse.Namespace, paths: Sequence[Path]) -> list[LabelledFrames]:
     """All systems of the paths, each once: ``project/*`` names the files of one CP2K project several times."""
-    from mldsim.dataset import load_frames
+    from mldsim.readers import load_frames
 
     systems: dict[tuple[Path, str], LabelledFrames] = {}
     with progress_bar("Reading") as report:
@@ -400,20 +421,21 @@ def _run(options: argparse.Namespace) -> int:
     )
     result = _record(simulation, options.output, options.force, steps, every)
     if result["steps"]:
-        print(
-            f"{result['steps']} steps in {result['seconds']:.1f} s: {result['steps_per_s']:.0f} steps/s, "
-            f"{result['ns_per_day']:.3g} ns/day{_told_temperature(result)}. Written to {options.output}."
-        )
+        print(_told_run(result))
+    if not result["aborted"]:
+        print(f"Written to {options.output}.")
     if options.json:
         _print_json(result)
     return _refuse(result["aborted"], FAILED) if result["aborted"] else DONE
 
 
-def _told_temperature(result: dict[str, Any]) -> str:
-    mean, spread = result["temperature_mean_K"], result["temperature_std_K"]
-    if mean is None:
-        return ""
-    return f"; {mean:.1f} K" if spread is None else f"; {mean:.1f} ± {spread:.1f} K"
+def _told_run(result: dict[str, Any]) -> str:
+    rate, mean, spread = (result[key] for key in ("steps_per_s", "temperature_mean_K", "temperature_std_K"))
+    temperature = "" if mean is None else f"; {mean:.1f} K" if spread is None else f"; {mean:.1f} ± {spread:.1f} K"
+    return (
+        f"{result['steps']} steps in {result['seconds']:.1f} s: {rate:.{0 if rate >= 10 else 2}f} steps/s, "
+        f"{result['ns_per_day']:.3g} ns/day{temperature}."
+    )
 
 
 ANSWER_WITHIN = 0.2
@@ -422,7 +444,7 @@ ANSWER_WITHIN = 0.2
 
 def _record(simulation: Simulation, path: Path, force: bool, steps: int, every: int) -> dict[str, Any]:
     """Run, write, and sum up; a guard, a full disk or Ctrl-C ends the run early and is told under "aborted"."""
-    from mldsim.runner import open_sink
+    from mldsim.trajectory.recorder import open_sink
 
     temperature, conserved = _Moments(), _Moments()
     aborted: str | None = None
@@ -694,7 +716,7 @@ def _info(options: argparse.Namespace) -> int:
     elif _is_h5md(path):
         content = _trajectory_info(path)
     else:
-        from mldsim.dataset import load_frames
+        from mldsim.readers import load_frames
 
         systems = load_frames(path, cell=options.cell, length_unit=options.length_unit, energy_unit=options.energy_unit)
         for system in systems:

@@ -21,7 +21,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -240,39 +240,6 @@ def check_units(frames: LabelledFrames) -> None:
                 f"{shortest:g} to {longest:g} are possible; the positions seem to be in another unit, such as "
                 f"{'bohr' if bond > longest else 'angstrom read as bohr'}."
             )
-
-
-def load_frames(
-    paths: str | Path | Iterable[str | Path],
-    *,
-    cell: Sequence[float] | None = None,
-    length_unit: str | None = None,
-    energy_unit: str | None = None,
-) -> list[LabelledFrames]:
-    """Read everything that `mldsim.readers.open_frames` can read; the systems of all paths, in order.
-
-    Parameters
-    ----------
-    paths : path or several
-        Data sets, CP2K projects, extended XYZ files, DeePMD folders, n2p2 files.
-    cell, length_unit, energy_unit
-        See `mldsim.readers.open_frames`.
-
-    Raises
-    ------
-    InputError
-        When a path cannot be read, or none is given.
-    """
-    from mldsim.readers import open_frames
-
-    several = [paths] if isinstance(paths, str | Path) else list(paths)
-    if not several:
-        raise InputError("No data was given: name at least one file or folder with labelled frames.")
-    return [
-        system
-        for path in several
-        for system in open_frames(path, cell=cell, length_unit=length_unit, energy_unit=energy_unit)
-    ]
 
 
 def save_frames(

@@ -172,9 +172,9 @@ class NoseHooverChain:
     coupling_time : float, fs
         tau: K swings about its mean with a period of about 2 pi tau / sqrt(2).
     length : int
-        Number of thermostats in the chain; 1 is the plain Nose-Hoover thermostat. Where forces heat the agents steadily,
-        as those of own scope do, the plain one alone keeps the target: its rate changes until the mean of 2 K is g kT,
-        whatever the heat, while every further link rubs on that rate and settles for a higher temperature.
+        Number of thermostats in the chain; 1 is the plain Nose-Hoover thermostat. Where forces heat the agents
+        steadily, as those of own scope do, the plain one alone keeps the target: its rate changes until the mean of
+        2 K is g kT, whatever the heat, while every further link rubs on that rate and settles for a higher temperature.
     """
 
     _OUTER_WEIGHT = 1.0 / (2.0 - 2.0 ** (1.0 / 3.0))

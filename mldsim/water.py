@@ -271,7 +271,7 @@ def _read_xyz(path: Path) -> _Structure:
 def _read_hdf5(path: Path) -> _Structure:
     import h5py
 
-    from mldsim.dataset import load_frames
+    from mldsim.readers import load_frames
     from mldsim.trajectory.h5md import read_h5md
 
     try:

@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QVBoxLay
 
 from mldsim.gui import theme
 from mldsim.gui.panels.fields import FlatButton
-from mldsim.runner import Level
+from mldsim.messages import Level
 
 INFO_TIME_MS = 6000
 """An information goes away by itself; a warning or an error stays until it is read."""

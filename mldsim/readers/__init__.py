@@ -7,7 +7,7 @@ that recognises its files by their content.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -109,3 +109,34 @@ def _reader_of(path: Path, cell: Sequence[float] | None, length_unit: str | None
     if path.suffix in (".h5", ".hdf5", ".h5md"):
         raise InputError(f"{path} is not HDF5, whatever its name says, or it is damaged.")
     raise InputError(f"{path} holds no labelled frames in a format that can be read: {READABLE}.")
+
+
+def load_frames(
+    paths: str | Path | Iterable[str | Path],
+    *,
+    cell: Sequence[float] | None = None,
+    length_unit: str | None = None,
+    energy_unit: str | None = None,
+) -> list[LabelledFrames]:
+    """Read everything that `mldsim.readers.open_frames` can read; the systems of all paths, in order.
+
+    Parameters
+    ----------
+    paths : path or several
+        Data sets, CP2K projects, extended XYZ files, DeePMD folders, n2p2 files.
+    cell, length_unit, energy_unit
+        See `mldsim.readers.open_frames`.
+
+    Raises
+    ------
+    InputError
+        When a path cannot be read, or none is given.
+    """
+    several = [paths] if isinstance(paths, str | Path) else list(paths)
+    if not several:
+        raise InputError("No data was given: name at least one file or folder with labelled frames.")
+    return [
+        system
+        for path in several
+        for system in open_frames(path, cell=cell, length_unit=length_unit, energy_unit=energy_unit)
+    ]

@@ -7,13 +7,23 @@ waits. Only the writer thread touches the file while it runs.
 from __future__ import annotations
 
 import contextlib
+import enum
 import logging
 import queue
 import threading
+from dataclasses import asdict
+from pathlib import Path
 from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mldsim.errors import MldsimError, WorkFailed
 from mldsim.frames import Frame
+from mldsim.messages import Engine
+from mldsim.parameters import Parameters, Setup
+from mldsim.trajectory.extxyz import ExtxyzWriter
+from mldsim.trajectory.h5md import H5MDWriter
 
 logger = logging.getLogger(__name__)
 
@@ -151,3 +161,34 @@ class Recorder:
                 self._written += 1
             if self._finishing.is_set() and self._queue.empty():
                 return
+
+
+_EXTXYZ = (".xyz", ".extxyz")
+
+
+def open_sink(path: Path, engine: Engine, box: NDArray[np.float64], force: bool) -> FrameSink:
+    """Create a trajectory file: extended XYZ when the name ends so, else H5MD that says what was run.
+
+    Raises
+    ------
+    InputError
+        If the file exists and `force` is not set, or cannot be created there.
+    """
+    if path.suffix.lower() in _EXTXYZ:
+        return ExtxyzWriter(path, engine.topology, force=force)
+    metadata = {
+        "model": engine.model_name,
+        "model_card": dict(engine.model_card),
+        "setup": _plain(engine.setup),
+        "parameters": _plain(engine.parameters),
+        "device": engine.device,
+    }
+    return H5MDWriter(path, engine.topology, box, metadata=metadata, force=force)
+
+
+def _plain(values: Setup | Parameters) -> dict[str, object]:
+    """Fields as JSON can say them."""
+    return {
+        name: value.value if isinstance(value, enum.Enum) else str(value) if isinstance(value, Path) else value
+        for name, value in asdict(values).items()
+    }

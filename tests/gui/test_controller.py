@@ -23,8 +23,7 @@ from mldsim.gui.viewmodel import (
     thinned,
 )
 from mldsim.loss import load_model
-from mldsim.parameters import FIELDS, Parameters, Setup
-from mldsim.runner import (
+from mldsim.messages import (
     Applied,
     Level,
     Loaded,
@@ -39,6 +38,7 @@ from mldsim.runner import (
     Status,
     Step,
 )
+from mldsim.parameters import FIELDS, Parameters, Setup
 
 
 class Clock:

@@ -21,8 +21,9 @@ from mldsim.gui.preferences import Preferences
 from mldsim.gui.theme import Theme
 from mldsim.gui.viewmodel import ModelCard
 from mldsim.gui.viewport import Colouring
+from mldsim.messages import Level, RunState
 from mldsim.parameters import Parameters, Setup, ThermostatKind
-from mldsim.runner import Level, Runner, RunState
+from mldsim.runner import Runner
 from mldsim.trajectory.h5md import read_h5md
 
 pytestmark = pytest.mark.gui

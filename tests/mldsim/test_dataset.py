@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import mldsim.dataset as dataset
-from mldsim.dataset import LabelledFrames, load_frames, save_frames, split
+from mldsim.dataset import LabelledFrames, save_frames, split
 from mldsim.errors import InputError, WorkFailed
+from mldsim.readers import load_frames
 
 MOLECULE = np.array([[0.0, 0.0, 0.0], [0.96, 0.0, 0.0], [-0.24, 0.93, 0.0]])
 

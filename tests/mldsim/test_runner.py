@@ -11,8 +11,7 @@ import pytest
 
 from mldsim.errors import InputError, LeftPhysics, WorkFailed
 from mldsim.frames import THERMO_COLUMNS, Frame, ThermoRow, Topology
-from mldsim.parameters import Parameters, Setup
-from mldsim.runner import (
+from mldsim.messages import (
     Applied,
     Event,
     ExportHistory,
@@ -26,7 +25,6 @@ from mldsim.runner import (
     Reset,
     Restart,
     Run,
-    Runner,
     RunState,
     SetParameters,
     StartRecording,
@@ -35,6 +33,8 @@ from mldsim.runner import (
     Stopped,
     StopRecording,
 )
+from mldsim.parameters import Parameters, Setup
+from mldsim.runner import Runner
 from mldsim.trajectory.h5md import read_h5md
 
 LONG = 20.0

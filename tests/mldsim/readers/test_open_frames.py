@@ -141,7 +141,8 @@ def test_empty_folder(tmp_path):
 
 def test_what_is_read_can_be_saved_and_read_again(cp2k_project, tmp_path):
     """What `mldsim convert` does."""
-    from mldsim.dataset import load_frames, save_frames
+    from mldsim.dataset import save_frames
+    from mldsim.readers import load_frames
 
     read = open_frames(cp2k_project())
     save_frames(tmp_path / "data.h5", read)
