@@ -23,7 +23,7 @@ def sort_into_cells(wrapped, box, cells):  # type: ignore[no-untyped-def]
     cell_of = np.empty(n_agents, np.int64)
     first = np.zeros(n_cells + 1, np.int64)
     for i in range(n_agents):
-        c = np.int64(0)
+        c = 0
         for d in range(3):
             # A coordinate that rounding put on the far edge belongs to the last cell.
             c = c * cells[d] + min(np.int64(wrapped[i, d] / box[d] * cells[d]), cells[d] - 1)
