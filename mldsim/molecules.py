@@ -116,14 +116,18 @@ def molecules_of(n_agents: int, bonds: NDArray[np.int32]) -> NDArray[np.int32]:
     (n_agents,) int32
         Index of the molecule, from 0, in the order of each molecule's first agent.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    graph = coo_array((np.ones(len(bonds), dtype=np.int8), (bonds[:, 0], bonds[:, 1])), shape=(n_agents, n_agents))
-    labels = connected_components(graph, directed=False)[1]
-    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    rank = np.argsort(np.argsort(first))
-    return np.asarray(rank[inverse], dtype=np.int32)
+    label = np.arange(n_agents)
+    first, second = np.asarray(bonds).reshape(-1, 2).T
+    while True:
+        # Each agent takes the lowest label among its partners', then that label's own: halves the way in each round.
+        lowest = np.minimum(label[first], label[second])
+        lower = label.copy()
+        np.minimum.at(lower, first, lowest)
+        np.minimum.at(lower, second, lowest)
+        lower = lower[lower]
+        if (lower == label).all():
+            return np.unique(label, return_inverse=True)[1].astype(np.int32)
+        label = lower
 
 
 def water_bonds(symbols: Sequence[str], positions: ArrayLike, box: ArrayLike) -> NDArray[np.int32]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mldsim.frames import Topology
+from mldsim.molecules import molecules_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +29,10 @@ class Molecules:
     @classmethod
     def of(cls, topology: Topology) -> Molecules:
         """Find the molecules of a topology."""
-        from scipy.sparse import coo_array
-        from scipy.sparse.csgraph import connected_components
-
-        n = topology.n_agents
-        first, second = topology.bonds.reshape(-1, 2).T
-        graph = coo_array((np.ones(len(first), dtype=np.int8), (first, second)), shape=(n, n))
-        n_molecules, labels = connected_components(graph, directed=False)
-        molecule = np.asarray(labels, dtype=np.int64)
+        molecule = molecules_of(topology.n_agents, topology.bonds).astype(np.int64)
         # Sorted by molecule, within it heaviest first, then by index: the first of each molecule is its reference.
-        order = np.lexsort((np.arange(n), -topology.masses, molecule))
-        starts = np.searchsorted(molecule[order], np.arange(n_molecules))
+        order = np.lexsort((np.arange(len(molecule)), -topology.masses, molecule))
+        starts = np.flatnonzero(np.diff(molecule[order], prepend=-1))
         return cls(molecule, order[starts])
 
     def shifts(self, positions: NDArray[np.float64], box: NDArray[np.float64]) -> NDArray[np.float64]:
