@@ -3,6 +3,10 @@
 Numba keeps compiled kernels beside their source or, where that cannot be written, in the user's cache. Where neither
 can, its decorators raise while the modules are being imported; so this package, imported before any of them, gives
 Numba a temporary folder then, and kernels are compiled at each start.
+
+It also asks OpenMP's threads to sleep rather than spin while they wait for each other. A step is short; on a machine
+that does anything else, such as drawing the molecules, a spinning thread keeps off the core the one it waits for: with
+both of two cores loaded, steps of 192 agents took a fifth to a third of the time (17 to 27 ms spinning).
 """
 
 import atexit as _atexit
@@ -37,3 +41,4 @@ def _ensure_cache() -> None:
 
 
 _ensure_cache()
+_os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when the OpenMP library is loaded
