@@ -23,7 +23,7 @@ from mldsim.units import format_time
 Array = NDArray[np.float64]
 
 THERMOSTAT_NAMES: dict[ThermostatKind, str] = {
-    ThermostatKind.NOSE_HOOVER: "Nosé–Hoover chain",
+    ThermostatKind.NOSE_HOOVER: "Nosé–Hoover",
     ThermostatKind.LANGEVIN: "Langevin (BAOAB)",
     ThermostatKind.CSVR: "CSVR (rescaling)",
     ThermostatKind.NONE: "None (constant energy)",
