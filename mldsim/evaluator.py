@@ -116,7 +116,13 @@ class Evaluator:
         self._forces = put(np.empty((n_agents, 3), real))
 
     def __call__(self, positions: NDArray[np.float64]) -> Evaluation:
-        """Losses and forces; positions (n_agents, 3) float64, angstrom, wrapped or not."""
+        """Losses and forces; positions (n_agents, 3) float64, angstrom, wrapped or not.
+
+        What is not a number gives what is not a number: a run that has lost its positions is for its guards to judge.
+        """
+        if not np.isfinite(positions).all():
+            nowhere = np.full(positions.shape, np.nan)
+            return Evaluation(nowhere[:, 0], nowhere, np.nan)
         self._update_list(positions)
         np.subtract(positions, self._origin, out=self._local, casting="same_kind")
         self._pairs = (self._kernels.put(self._local), self._species, self._shift, self._count, self._entries)

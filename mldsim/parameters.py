@@ -105,7 +105,7 @@ def check(name: str, value: float) -> None:
     field = FIELDS[name]
     if not (math.isfinite(value) and field.minimum <= value <= field.maximum):
         unit = f" {field.unit}" if field.unit else ""
-        lowest, highest, given = (f"{number:.10g}" for number in (field.minimum, field.maximum, value))
+        lowest, highest, given = (f"{number:.15g}" for number in (field.minimum, field.maximum, value))
         raise InputError(f"{field.label} must lie between {lowest} and {highest}{unit}; {given} was given.")
 
 
