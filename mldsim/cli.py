@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -586,7 +586,9 @@ def _fit(options: argparse.Namespace) -> int:
                 errors[part] = _checked(force_errors(model, frames, report))
     result: dict[str, Any] = {part: found.to_json() if found else None for part, found in errors.items()}
     result |= {"parameters": model.n_parameters, "seconds": time.perf_counter() - began}
-    theories = sorted({str(system.provenance.get("theory", "not stated")) for system in systems})
+    theories = sorted(
+        {str(system.provenance.get("theory", system.provenance.get("method", "not stated"))) for system in systems}
+    )
     # Names only: a model is given away, and the folders of its maker are nobody's business.
     sources = list(dict.fromkeys(Path(system.source).name for system in systems))
     card = {
@@ -688,10 +690,11 @@ def _describe_frames(system: LabelledFrames) -> str:
     extras = [name for name in ("energies", "velocities") if getattr(system, name) is not None]
     told = system.provenance
     name = f" {told['name']}" if "name" in told else ""
+    theory = told.get("theory", told.get("method", "theory level not stated"))
     left_out = f"; left out: {told['left_out']}" if "left_out" in told else ""
     return _printable(
         f"{system.source}{name}: {system.n_frames} frames of {_formula(system.symbols)} in {box} Å{varying}, forces"
-        f"{''.join(f', {extra}' for extra in extras)}; {told.get('theory', 'theory level not stated')}{left_out}."
+        f"{''.join(f', {extra}' for extra in extras)}; {theory}{left_out}."
     )
 
 
@@ -738,6 +741,18 @@ def _is_model(path: Path) -> bool:
         return path.suffix == ".json" or file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
 
 
+def _told_card(card: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Fields of a card, the errors in a few words; a card may hold anything."""
+    for key, value in card.items():
+        if key != "errors" or not isinstance(value, dict):
+            yield key, value
+            continue
+        for part, errors in value.items():
+            rmse = errors.get("force_rmse_meV_A") if isinstance(errors, dict) else None
+            known = isinstance(rmse, int | float)
+            yield f"force error, {part}", f"{rmse:.1f} meV/Å on {errors.get('frames')} frames" if known else errors
+
+
 def _model_info(name: str) -> dict[str, Any]:
     from mldsim.loss import load_model
 
@@ -747,7 +762,7 @@ def _model_info(name: str) -> dict[str, Any]:
         f"{model.radial.n_radial} radial functions per pair, cutoff {model.cutoff:g} Å, "
         f"{model.n_parameters} parameters."
     )
-    for key, value in model.card.items():
+    for key, value in _told_card(model.card):
         print(_printable(f"  {key}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"))
     for pair, (shortest, longest) in model.ranges.distances.items():
         print(f"  fitted distances {pair}: {shortest:.3f} to {longest:.3f} Å")

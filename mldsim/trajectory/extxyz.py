@@ -6,8 +6,11 @@ time (fs) and the thermo row; a value that is not a number is left out.
 
 from __future__ import annotations
 
+import bisect
 import contextlib
+import errno
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -40,6 +43,7 @@ class ExtxyzWriter:
 
     def __init__(self, path: Path | str, topology: Topology, *, force: bool = False) -> None:
         self.path = Path(path)
+        self._ends: list[int] = []  # bytes up to the end of each frame
         self._species = [topology.symbols[kind] for kind in topology.species]
         try:
             self._file = self.path.open("w" if force else "x", encoding="utf-8", newline="\n")
@@ -54,8 +58,10 @@ class ExtxyzWriter:
         """Append a frame; raises WorkFailed when the disk is full."""
         columns = np.hstack([frame.positions, frame.velocities, frame.forces, frame.losses[:, None]])
         rows = [_ROW % (symbol, *values) for symbol, values in zip(self._species, columns.tolist(), strict=True)]
+        text = "\n".join([str(len(rows)), _comment(frame), *rows]) + "\n"
+        self._ends.append((self._ends[-1] if self._ends else 0) + len(text.encode()))
         with self._telling():
-            self._file.write("\n".join([str(len(rows)), _comment(frame), *rows]) + "\n")
+            self._file.write(text)
 
     def flush(self) -> None:
         """Hand what was written to the operating system; raises WorkFailed when the disk is full."""
@@ -72,10 +78,20 @@ class ExtxyzWriter:
         try:
             yield
         except OSError as error:
-            why = (error.strerror or str(error)).lower()
+            why = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error)).lower()
             raise WorkFailed(
-                f"{self.path} could not be written to its end ({why}); its last frame may be incomplete."
+                f"{self.path} could not be extended ({why}); the {self._cut()} frames written so far are valid."
             ) from error
+
+    def _cut(self) -> int:
+        """Take off the part of a frame that still found room; returns the number of frames that are whole."""
+        with contextlib.suppress(OSError):
+            self._file.close()  # fails as the write did, but closes
+        whole = 0
+        with contextlib.suppress(OSError):
+            whole = bisect.bisect_right(self._ends, self.path.stat().st_size)
+            os.truncate(self.path, self._ends[whole - 1] if whole else 0)
+        return whole
 
     def __enter__(self) -> Self:
         return self
