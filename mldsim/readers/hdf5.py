@@ -68,11 +68,11 @@ def _read_system(path: Path, group: h5py.Group) -> LabelledFrames:
     where = f"{path}{'' if group.name == '/' else ' ' + str(group.name)}"
     for needed, why in (
         ("forces", "a loss is inferred from forces"),
-        ("atomic_numbers", "agents have no species"),
+        ("atomic_numbers", "agents need a species"),
         ("box", "neighbours are found over periodic images"),
     ):
         if not isinstance(group.get(needed), h5py.Dataset):
-            raise InputError(f"{where}: there is no dataset '{needed}', and without it {why}.")
+            raise InputError(f"{where}: there is no dataset '{needed}': {why}.")
     positions, forces = _numbers(where, group, "positions"), _numbers(where, group, "forces")
     if positions.ndim != 3 or positions.shape[-1] != 3:
         raise InputError(f"{where}: positions have the shape {positions.shape} instead of (frames, agents, 3).")

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 import pytest
 
-from mldsim.cli import COMMANDS, main
+from mldsim.cli import COMMANDS, _parser_of, _window_parser, main
 from mldsim.dataset import LabelledFrames, save_frames
 from mldsim.evaluator import Evaluator
 from mldsim.inference import ForceErrors
@@ -682,3 +682,22 @@ def test_shipped_models_are_listed_with_the_default_first(call: Call) -> None:
     assert models[0]["name"] == "water"
     for model in models:
         assert call("info", model["name"], "--json").json["kind"] == "loss model"
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_the_manual_has_every_option(call: Call, repository: Path, command: str) -> None:
+    manual = (repository / "docs" / "commands.md").read_text(encoding="utf-8")
+    options = set(re.findall(r"--[a-z][a-z-]+", call(*command.split(), "--help").out)) - {"--help", "--version"}
+    missing = {option for option in options if not re.search(rf"{option}\b(?!-)", manual)}
+    assert not missing
+    assert f"`{command or 'mldsim'}`" in manual
+
+
+def test_examples_of_the_manual_are_commands_that_parse(repository: Path) -> None:
+    manual = (repository / "docs" / "commands.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^    mldsim ?(.*)$", manual, re.MULTILINE)
+    assert len(examples) > 15
+    for example in examples:
+        command, *rest = example.split() or [""]
+        parser = _parser_of(command) if command in COMMANDS else _window_parser()
+        parser.parse_args(rest if command in COMMANDS else example.split())
