@@ -693,7 +693,7 @@ def _describe_frames(system: LabelledFrames) -> str:
     theory = told.get("theory", told.get("method", "theory level not stated"))
     left_out = f"; left out: {told['left_out']}" if "left_out" in told else ""
     return _printable(
-        f"{system.source}{name}: {system.n_frames} frames of {_formula(system.symbols)} in {box} Å{varying}, forces"
+        f"{system.source}{name}: {system.n_frames} frame{'s' * (system.n_frames != 1)} of {_formula(system.symbols)} in {box} Å{varying}, forces"
         f"{''.join(f', {extra}' for extra in extras)}; {theory}{left_out}."
     )
 
