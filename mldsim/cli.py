@@ -690,10 +690,11 @@ def _describe_frames(system: LabelledFrames) -> str:
     extras = [name for name in ("energies", "velocities") if getattr(system, name) is not None]
     told = system.provenance
     name = f" {told['name']}" if "name" in told else ""
+    frames = "1 frame" if system.n_frames == 1 else f"{system.n_frames} frames"
     theory = told.get("theory", told.get("method", "theory level not stated"))
     left_out = f"; left out: {told['left_out']}" if "left_out" in told else ""
     return _printable(
-        f"{system.source}{name}: {system.n_frames} frame{'s' * (system.n_frames != 1)} of {_formula(system.symbols)} in {box} Å{varying}, forces"
+        f"{system.source}{name}: {frames} of {_formula(system.symbols)} in {box} Å{varying}, forces"
         f"{''.join(f', {extra}' for extra in extras)}; {theory}{left_out}."
     )
 
