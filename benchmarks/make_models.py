@@ -39,7 +39,7 @@ RECIPES = {
         limits="LIMITS",
     ),
     "water-paper": Recipe(
-        FitSettings(scope=Scope.OWN, max_rank=0, n_radial=12, cutoff=6.0, ridge=1e-3, net_force_weight=0.0),
+        FitSettings(scope=Scope.OWN, max_rank=0, n_radial=12, cutoff=6.0, ridge=1e-2, net_force_weight=0.0),
         purpose="The paper's form: each agent descends its own loss, quadratic in scalar invariants.",
         stability="STABILITY",
         limits="LIMITS",

@@ -24,7 +24,7 @@ from mldsim.kernels.neighbors import IMAGES, build_list
 from mldsim.loss import FittedRanges, LossModel, Scope, Wall
 from mldsim.molecules import find_molecules
 from mldsim.parameters import DeviceKind, Precision
-from mldsim.radial import TABLE_START, RadialBasis, water_basis
+from mldsim.radial import TABLE_START, RadialBasis, check_basis, water_basis
 from mldsim.species import atomic_mass, atomic_number, pair_name
 
 WALL_STIFFNESS = 30.0
@@ -57,12 +57,13 @@ class FitSettings:
     order: int = 2
     max_rank: int = 2
     n_radial: int = 10
-    cutoff: float = 6.0
+    cutoff: float = 5.0
     ridge: float = 1e-7
     net_force_weight: float = 3.0
     torque_weight: float = 0.0
 
     def __post_init__(self) -> None:
+        check_basis(self.n_radial, self.cutoff)
         if self.order not in (1, 2):
             raise InputError(f"--order must be 1 or 2; {self.order} was given.")
         if not 0 <= self.max_rank <= 3:

@@ -80,6 +80,20 @@ def gaussian_centers(pair: str, n_radial: int, cutoff: float) -> tuple[NDArray[n
     return centers, widths
 
 
+def check_basis(n_radial: int, cutoff: float) -> None:
+    """Refuse what `water_basis` cannot make.
+
+    Raises
+    ------
+    InputError
+        If there are too few functions, or too many, or the cutoff leaves them no room.
+    """
+    if not 3 <= n_radial <= 32:
+        raise InputError(f"--radial must lie between 3 and 32 functions per pair; {n_radial} was given.")
+    if not 4.2 <= cutoff <= 12.0:
+        raise InputError(f"--cutoff must lie between 4.2 and 12 angstrom; {cutoff:g} was given.")
+
+
 def water_basis(symbols: tuple[str, ...], n_radial: int, cutoff: float) -> RadialBasis:
     """The radial functions for a new model.
 
@@ -93,12 +107,9 @@ def water_basis(symbols: tuple[str, ...], n_radial: int, cutoff: float) -> Radia
     Raises
     ------
     InputError
-        If there are too few functions or the cutoff leaves them no room.
+        See `check_basis`.
     """
-    if not 3 <= n_radial <= 32:
-        raise InputError(f"--radial must lie between 3 and 32 functions per pair; {n_radial} was given.")
-    if not 4.2 <= cutoff <= 12.0:
-        raise InputError(f"--cutoff must lie between 4.2 and 12 angstrom; {cutoff:g} was given.")
+    check_basis(n_radial, cutoff)
     n = len(symbols)
     size = max(32, 4 * n_radial)  # enough to hold every shape: tests/kernels/test_radial.py
     coefficients = np.zeros((n, n, n_radial, size))

@@ -568,7 +568,11 @@ def _relax(
         ):
             return
         evaluation = descent.step(state, evaluation, forces)
-    if not (evaluation.closest >= CLOSEST_CONTACT and largest_force(evaluation) < math.inf):
+    if not largest_force(evaluation) < math.inf:
+        raise WorkFailed(
+            "The start could not be relaxed: the model's forces are not finite numbers; take another model."
+        )
+    if not evaluation.closest >= CLOSEST_CONTACT:
         raise WorkFailed(
             f"The start could not be relaxed in {RELAX_STEPS} steps: agents are still too close; "
             "take a lower density or another starting structure."

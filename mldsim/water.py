@@ -256,9 +256,10 @@ def _read_xyz(path: Path) -> _Structure:
 
     try:
         atoms: Any = read(path, index=-1, format="extxyz")
-    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, StopIteration) as error:
-        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
-        raise InputError(f"{path}: this is neither extended XYZ nor HDF5 that can be read ({reason}).") from None
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, StopIteration):
+        raise InputError(
+            f"{path}: a structure is read from extended XYZ, an H5MD trajectory or a dataset, and this is none of them."
+        ) from None
     box = orthorhombic(atoms.cell.array, f"{path}: the last frame")
     velocities = None
     if atoms.has("momenta"):

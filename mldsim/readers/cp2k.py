@@ -384,7 +384,7 @@ def _left_out(
         "forces without positions": len(forces.frames.keys() - positions.frames.keys()),
         **counts,
     }
-    remarks = [f"{count} {what}" for what, count in counts.items() if count]
+    remarks = [f"{what}: {count}" for what, count in counts.items() if count]
     if velocities is not None and not with_velocities:
         remarks.append("velocities, which do not cover every frame")
     return {"left_out": "; ".join(remarks)} if remarks else {}

@@ -55,8 +55,8 @@ def test_frames_are_paired_by_step(cp2k_project, tmp_path, water, frame_text):
     np.testing.assert_allclose(read.forces, water.forces[[1, 3]] * HARTREE_PER_BOHR, rtol=1e-9)
     np.testing.assert_allclose(read.positions, water.positions[[1, 3]], atol=1e-12)
     np.testing.assert_allclose(read.velocities, water.velocities[[1, 3]] * BOHR_PER_ATOMIC_TIME, rtol=1e-9)
-    assert "3 positions without forces" in read.provenance["left_out"]
-    assert "2 forces without positions" in read.provenance["left_out"]
+    assert "positions without forces: 3" in read.provenance["left_out"]
+    assert "forces without positions: 2" in read.provenance["left_out"]
 
 
 def test_of_a_repeated_step_the_last_frame_counts(cp2k_project, tmp_path, water, frame_text):
@@ -69,7 +69,7 @@ def test_of_a_repeated_step_the_last_frame_counts(cp2k_project, tmp_path, water,
     np.testing.assert_array_equal(read.steps, [0, 10, 20, 30, 40, 50])
     np.testing.assert_allclose(read.positions[4], water.positions[0], atol=1e-12)
     assert read.energies[4] == pytest.approx(-34.45 * 27.211386245988)
-    assert "3 repeated frames" in read.provenance["left_out"]
+    assert "repeated frames (of a step the last one counts): 3" in read.provenance["left_out"]
 
 
 @pytest.mark.parametrize("cut", [1, 15, 40, 70, 200, 401])
@@ -79,7 +79,7 @@ def test_half_a_frame_at_the_end_is_dropped(cp2k_project, tmp_path, cut):
     forces.write_text(forces.read_text()[:-cut])
     (read,) = open_frames(positions)
     np.testing.assert_array_equal(read.steps, [0, 10, 20, 30])
-    assert "1 frames cut short" in read.provenance["left_out"]
+    assert "frames cut short: 1" in read.provenance["left_out"]
 
 
 @pytest.mark.parametrize("cut", [1, 20, 25, 45, 68, 69, 100])
@@ -196,7 +196,7 @@ def test_a_changing_cell_is_read_from_its_file(cp2k_project, tmp_path):
     (frames,) = open_frames(positions)
     np.testing.assert_array_equal(frames.steps, [0, 10, 20, 40])
     np.testing.assert_allclose(frames.boxes[:, 0], [6.0, 6.1, 6.2, 6.4])
-    assert "1 frames without a cell" in frames.provenance["left_out"]
+    assert "frames without a cell: 1" in frames.provenance["left_out"]
 
 
 def test_a_folder_of_several_projects_is_ambiguous(cp2k_project, tmp_path):
