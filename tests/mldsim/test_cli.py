@@ -381,7 +381,7 @@ def test_convert_names_what_it_left_out_and_reads_a_project_once(call: Call, she
     write_cp2k_project(some_frames())
     result = call("convert", *sorted(Path().glob("p*")), "-o", "d.h5", "--json")
     assert result.code == 0, result.err
-    assert "left out: 1 positions without forces" in result.out
+    assert "left out: positions without forces: 1" in result.out
     (system,) = result.json["systems"]
     assert system["frames"] == 5
     assert system["box_A"] == [BOX] * 3
