@@ -37,11 +37,9 @@ def of_run(path: Path, skip: float) -> dict[str, PairDistribution]:
     """The distributions of a trajectory after `skip` fs."""
     with read_h5md(path) as trajectory:
         frames = [frame for frame in trajectory if frame.time >= skip]
-        analysis = RadialDistribution(
-            trajectory.topology.symbols, trajectory.topology.species, 6.2, block=max(1, len(frames) // 5)
-        )
+        analysis = RadialDistribution(trajectory.topology.symbols, trajectory.topology.species, 6.2)
         for frame in frames:
-            analysis.add(frame.positions, frame.box)
+            analysis.add(frame)
     temperatures = [frame.thermo.temperature for frame in frames]
     print(f"{len(frames)} frames, {np.mean(temperatures):.1f} ± {np.std(temperatures):.1f} K")
     return analysis.result()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from mldsim.analysis.periodic import wrapped
+from mldsim.analysis.statistics import BlockMean, Number
 from mldsim.errors import InputError
+from mldsim.frames import Frame
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class PairDistribution:
     g : (n_bins,) float64
         Density of b around a, relative to the mean density; 1 for agents that know nothing of each other.
     error : (n_bins,) float64
-        Standard error of the mean over contiguous blocks of frames; NaN before there are two.
+        Standard error of the mean from contiguous blocks of frames; NaN before there are enough of them.
     """
 
     r: NDArray[np.float64]
@@ -44,68 +48,73 @@ class RadialDistribution:
     reach : float, angstrom
         At most half the shortest edge of the box.
     bin_width : float, angstrom
-    block : int
-        Frames per block, for the error.
     """
 
     def __init__(
-        self,
-        symbols: tuple[str, ...],
-        species: NDArray[np.int32],
-        reach: float,
-        *,
-        bin_width: float = 0.05,
-        block: int = 100,
+        self, symbols: tuple[str, ...], species: NDArray[np.int32], reach: float, *, bin_width: float = 0.05
     ) -> None:
         n_bins = int(reach / bin_width + 1e-9)
         if n_bins < 1:
             raise InputError("A radial distribution needs a reach of at least one bin.")
         self._edges = np.arange(n_bins + 1) * bin_width
-        self._block = block
         self._members = {symbol: np.flatnonzero(species == i) for i, symbol in enumerate(symbols)}
         self.pairs = [(a, b) for i, a in enumerate(symbols) for b in symbols[i:]]
-        self._blocks: dict[tuple[str, str], list[NDArray[np.float64]]] = {pair: [] for pair in self.pairs}
-        self._sums = {pair: np.zeros(n_bins) for pair in self.pairs}
-        self._frames_in_block = 0
+        self._sum = BlockMean((len(self.pairs), n_bins))
 
-    def add(self, positions: NDArray[np.float64], box: NDArray[np.float64]) -> None:
-        """Count the pairs of one frame; positions (n_agents, 3) and box (3,), angstrom.
+    def add(self, frame: Frame) -> None:
+        """Count the pairs of one frame.
 
         Raises
         ------
         InputError
             If the box is smaller than twice the reach.
         """
-        reach = self._edges[-1]
+        reach, box = self._edges[-1], frame.box
         if (box < 2.0 * reach).any():
             raise InputError(f"The box is smaller than twice the reach of {reach:g} Å of the radial distribution.")
-        inside = positions - box * np.floor(positions / box)
-        inside[inside >= box] = 0.0  # rounding may put a coordinate on the far edge
+        inside = wrapped(frame.positions, box)
         trees = {symbol: cKDTree(inside[index], boxsize=box) for symbol, index in self._members.items()}
-        volume = float(np.prod(box))
-        for a, b in self.pairs:
+        ideal = 4.0 / 3.0 * np.pi * np.diff(self._edges**3) / float(np.prod(box))
+        sample = np.empty((len(self.pairs), len(ideal)))
+        for row, (a, b) in enumerate(self.pairs):
             n_a, n_b = len(self._members[a]), len(self._members[b])
             n_pairs = n_a * (n_a - 1) if a == b else n_a * n_b
             # An agent is at distance zero from itself; unlike agents never are.
             within = trees[a].count_neighbors(trees[b], self._edges) - (n_a if a == b else 0)
-            shells = 4.0 / 3.0 * np.pi * np.diff(self._edges**3)
-            self._sums[a, b] += np.diff(within) * volume / (max(n_pairs, 1) * shells)
-        self._frames_in_block += 1
-        if self._frames_in_block == self._block:
-            for pair, total in self._sums.items():
-                self._blocks[pair].append(total / self._block)
-                total[:] = 0.0
-            self._frames_in_block = 0
+            sample[row] = np.diff(within) / (max(n_pairs, 1) * ideal)
+        self._sum.add(sample)
 
     def result(self) -> dict[str, PairDistribution]:
         """All distributions so far, by names such as ``O-H``."""
         r = 0.5 * (self._edges[1:] + self._edges[:-1])
-        found = {}
-        for (a, b), blocks in self._blocks.items():
-            n_frames = len(blocks) * self._block + self._frames_in_block
-            total = sum(blocks, np.zeros(len(r))) * self._block + self._sums[a, b]
-            error = np.full(len(r), np.nan)
-            if len(blocks) > 1:
-                error = np.std(blocks, axis=0, ddof=1) / np.sqrt(len(blocks))
-            found[f"{a}-{b}"] = PairDistribution(r, total / max(n_frames, 1), error)
-        return found
+        total = self._sum.curve(r)
+        return {
+            f"{a}-{b}": PairDistribution(r, total.y[row], total.error[row]) for row, (a, b) in enumerate(self.pairs)
+        }
+
+    def number(self, pair: str, function: Callable[[NDArray[np.float64], NDArray[np.float64]], float]) -> Number:
+        """A number read off one distribution, as a function of r and g(r), with its block error."""
+        row = [f"{a}-{b}" for a, b in self.pairs].index(pair)
+        r = 0.5 * (self._edges[1:] + self._edges[:-1])
+        return self._sum.number(lambda g: function(r, g[row]))
+
+
+def first_peak(r: NDArray[np.float64], g: NDArray[np.float64], low: float, high: float) -> tuple[float, float]:
+    """Place and height of the highest point between two distances, from the parabola through three bins.
+
+    Parameters
+    ----------
+    r, g : (n_bins,) float64
+        On an even grid.
+    low, high : float, angstrom
+    """
+    window = np.flatnonzero((r > low) & (r < high))
+    if not len(window):
+        return float("nan"), float("nan")
+    top = int(window[np.argmax(g[window])])
+    if not 0 < top < len(r) - 1:
+        return float(r[top]), float(g[top])
+    left, middle, right = g[top - 1 : top + 2]
+    curvature = left - 2.0 * middle + right
+    shift = 0.5 * (left - right) / curvature if curvature < 0.0 else 0.0
+    return float(r[top] + shift * (r[1] - r[0])), float(middle - 0.25 * (left - right) * shift)

@@ -82,7 +82,7 @@ def test_water_has_the_temperature_and_the_structure_of_its_teacher():
     for _ in range(120):
         simulation.advance(50)
         temperatures.append(simulation.thermo().temperature)
-        analysis.add(simulation.state.positions, simulation.state.box)
+        analysis.add(simulation.frame())
     assert np.mean(temperatures) == pytest.approx(300.0, abs=6.0)
     # The canonical distribution has a standard deviation of T sqrt(2 / f) = 17.7 K.
     assert np.std(temperatures) == pytest.approx(17.7, rel=0.35)
