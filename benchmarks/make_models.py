@@ -35,8 +35,8 @@ RECIPES = {
     "water": Recipe(
         FitSettings(scope=Scope.SHARED, max_rank=2, n_radial=10, cutoff=5.0, ridge=1e-7, net_force_weight=3.0),
         purpose="The default: liquid water that conserves momentum and energy, with the structure of its teacher.",
-        stability="100 ps of 64 H2O at 300 K under Nose-Hoover without a stop; without a thermostat the energy drifts by "
-        "0.004 meV/atom/ps (float64, 0.5 fs, 5 ps). Hotter, colder, denser or larger boxes were not run for long.",
+        stability="100 ps of 64 H2O at 300 K under Nose-Hoover without a stop; without a thermostat the energy drifts "
+        "by 0.004 meV/atom/ps (float64, 0.5 fs, 5 ps). Hotter, colder, denser or larger boxes were not run for long.",
         limits="Water whose molecules stay whole, fitted at 300 to 600 K and 0.91 to 1.09 g/cm3; classical nuclei; no "
         "electrostatics beyond the cutoff. The teacher is a surrogate of revPBE0-D3, not the functional itself.",
     ),
@@ -44,10 +44,10 @@ RECIPES = {
         FitSettings(scope=Scope.OWN, max_rank=0, n_radial=12, cutoff=6.0, ridge=1e-2, net_force_weight=0.0),
         purpose="The paper's form: each agent descends its own loss, quadratic in scalar invariants.",
         stability="20 ps of 64 H2O at 300 K under Nose-Hoover without a stop in each of three runs. The forces are not "
-        "reciprocal and heat the agents by 450 meV per agent and ps, which the thermostat carries off; without one it "
-        "boils within a picosecond. Bonds may break in longer runs.",
-        limits="Energy and momentum are not conserved. The first peak of g_OO is right, what lies beyond it is too soft; "
-        "the temperature fluctuates twice as much as it should. For comparison with `water`, not for properties.",
+        "reciprocal and heat the agents by 450 meV per agent and ps, which the thermostat carries off; without one "
+        "bonds break within half a picosecond. They may break in longer runs too.",
+        limits="Energy and momentum are not conserved. The first peak of g_OO is right, what lies beyond it is too "
+        "soft; the temperature fluctuates twice as much as it should. For comparison with `water`, not for properties.",
     ),
 }
 
