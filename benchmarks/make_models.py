@@ -37,7 +37,7 @@ RECIPES = {
         purpose="The default: liquid water that conserves momentum and energy, with the structure of its teacher.",
         stability="100 ps of 64 H2O at 300 K under Nose-Hoover without a stop; without a thermostat the energy drifts "
         "by 0.004 meV/atom/ps (float64, 0.5 fs, 5 ps). Hotter, colder, denser or larger boxes were not run for long.",
-        limits="Water whose molecules stay whole, fitted at 300 to 600 K and 0.91 to 1.09 g/cm3; classical nuclei; no "
+        limits="Water whose molecules stay whole, fitted at 300 to 600 K and 0.92 to 1.10 g/cm3; classical nuclei; no "
         "electrostatics beyond the cutoff. The teacher is a surrogate of revPBE0-D3, not the functional itself.",
     ),
     "water-paper": Recipe(
@@ -70,7 +70,7 @@ def main() -> None:
         card = {
             "purpose": recipe.purpose,
             "theory": THEORY,
-            "data": "assets/data/cnnp_fit.h5: 64 H2O at 300 K (0.997 g/cm3), 350 K (0.913), 400 K (1.093) and 600 K, "
+            "data": "assets/data/cnnp_fit.h5: 64 H2O at 300 K (1.000 g/cm3), 350 K (0.916), 400 K (1.096) and 600 K, "
             "32 H2O at 300, 450 and 600 K",
             "holdout": "assets/data/cnnp_holdout.h5: the last fifth of each of these runs",
             "stability": recipe.stability,
