@@ -33,6 +33,7 @@ from mldsim.progress import progress_bar, tell
 if TYPE_CHECKING:
     from mldsim.dataset import LabelledFrames
     from mldsim.inference import ForceErrors
+    from mldsim.labelling import Configurations
     from mldsim.simulation import Simulation
 
 DONE, FAILED, WRONG = 0, 1, 2
@@ -814,6 +815,90 @@ def _trajectory_info(path: Path) -> dict[str, Any]:
     return content
 
 
+# -- label --------------------------------------------------------------------------------------------------------
+
+
+def _add_label(parser: argparse.ArgumentParser) -> None:
+    from mldsim.labelling.engines import DFT_CUTOFF, DFT_CUTOFF_RANGE, EngineKind
+
+    parser.add_argument("frames", nargs="+", type=Path, metavar="FRAMES",
+                        help="H5MD trajectories, XYZ with or without forces, datasets, all that fit reads")  # fmt: skip
+    _add_reading(parser)
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DATA.h5", help="the dataset")
+    parser.add_argument("--engine", choices=[kind.value for kind in EngineKind], required=True,
+                        help="network for water (surrogate of revPBE0-D3), GFN1-xTB, or revPBE-D3")  # fmt: skip
+    parser.add_argument("--every", type=_int, default=1, metavar="N", help="take every Nth frame of each system")
+    parser.add_argument("--frames", type=_int, metavar="N", dest="at_most",
+                        help="take at most so many of them in all, evenly spread")  # fmt: skip
+    parser.add_argument("--dft-cutoff", type=_float, default=DFT_CUTOFF, metavar="RY",
+                        help="of the grid of cp2k-dft, {:g} to {:g} Ry".format(*DFT_CUTOFF_RANGE))  # fmt: skip
+    parser.add_argument("--cp2k", metavar="PROGRAM", help="CP2K (default: cp2k.psmp, ... on the PATH)")
+    parser.add_argument("--cp2k-data", type=Path, metavar="FOLDER",
+                        help="CP2K's data (default: CP2K_DATA_DIR, or beside the program)")  # fmt: skip
+    parser.add_argument("--threads", type=_int, metavar="N",
+                        help="of CP2K (default: all cores; cp2k-nnp gains nothing and takes one)")  # fmt: skip
+    parser.add_argument("--force", action="store_true",
+                        help="replace the dataset; drop unfinished labels of another job")  # fmt: skip
+
+
+def _configurations(options: argparse.Namespace) -> list[Configurations]:
+    """All systems of the paths, each once: ``project/*`` names the files of one CP2K project several times."""
+    from mldsim.labelling import fingerprint, read_configurations
+
+    systems: dict[str, Configurations] = {}
+    with progress_bar("Reading") as report:
+        for done, path in enumerate(options.frames, start=1):
+            found = read_configurations(
+                path, cell=options.cell, length_unit=options.length_unit, energy_unit=options.energy_unit
+            )
+            by_content = {fingerprint([system]): system for system in found}
+            if by_content.keys() <= systems.keys():
+                tell(f"{path}: its frames are here already and are not taken twice.")
+            systems |= by_content
+            report(done / len(options.frames), path.name)
+    return list(systems.values())
+
+
+def _label(options: argparse.Namespace) -> int:
+    from mldsim.labelling import EngineKind, label, make_engine, thinned
+
+    engine = make_engine(EngineKind(options.engine), dft_cutoff=options.dft_cutoff)
+    _check_output(options.output, options.force)
+    systems = thinned(_configurations(options), every=options.every, at_most=options.at_most)
+    began = time.perf_counter()
+    with progress_bar("Labelling") as report:
+        labels = label(
+            systems,
+            engine,
+            options.output,
+            program=options.cp2k,
+            data=options.cp2k_data,
+            threads=options.threads,
+            force=options.force,
+            progress=report,
+        )
+    for system in labels.systems:
+        print(_describe_frames(system))
+    resumed = f", {labels.resumed} of them before an interruption" if labels.resumed else ""
+    frames = sum(system.n_frames for system in labels.systems)
+    print(f"{frames} labelled by {labels.code}{resumed}. Written to {options.output}.")
+    if options.json:
+        _print_json(
+            {
+                "output": str(options.output),
+                "engine": engine.kind.value,
+                "theory": engine.theory,
+                "code": labels.code,
+                "frames": frames,
+                "resumed": labels.resumed,
+                "left_out": labels.left_out,
+                "seconds": time.perf_counter() - began,
+                "systems": [_frames_json(system) for system in labels.systems],
+            }
+        )
+    return DONE
+
+
 # -- models and devices -------------------------------------------------------------------------------------------
 
 
@@ -861,6 +946,7 @@ COMMANDS: dict[str, _Command] = {
     "fit": _Command(_fit, "infer a loss model from labelled frames", _add_fit),
     "evaluate": _Command(_evaluate, "force errors of a model on labelled frames", _add_evaluate),
     "convert": _Command(_convert, "turn CP2K output, extended XYZ, DeePMD or n2p2 data into a dataset", _add_convert),
+    "label": _Command(_label, "compute energies and forces of frames with CP2K", _add_label),
     "models": _Command(_models, "what models are shipped"),
     "devices": _Command(_devices, "what can compute here, and why not the rest"),
     "info": _Command(_info, "what a file holds", _add_info),

@@ -687,7 +687,7 @@ def test_shipped_models_are_listed_with_the_default_first(call: Call) -> None:
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_the_manual_has_every_option(call: Call, repository: Path, command: str) -> None:
     manual = (repository / "docs" / "commands.md").read_text(encoding="utf-8")
-    options = set(re.findall(r"--[a-z][a-z-]+", call(*command.split(), "--help").out)) - {"--help", "--version"}
+    options = set(re.findall(r"--[a-z][a-z0-9-]+", call(*command.split(), "--help").out)) - {"--help", "--version"}
     missing = {option for option in options if not re.search(rf"{option}\b(?!-)", manual)}
     assert not missing
     assert f"`{command or 'mldsim'}`" in manual
