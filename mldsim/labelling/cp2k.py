@@ -52,6 +52,13 @@ class Cp2kFailed(WorkFailed):
     """CP2K ended or refused; the text is its own message, without a full stop."""
 
 
+class NotConverged(Cp2kFailed):
+    """CP2K ended because a wave function did not converge, as newer versions do; older ones warn and go on."""
+
+
+_NOT_CONVERGED = "SCF run NOT converged"
+
+
 def find_program(given: str | Path | None = None) -> Path:
     """Where CP2K is.
 
@@ -204,7 +211,7 @@ class Cp2kShell:
         self._loaded = True
 
     def evaluate(self, positions: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]] | None:
-        """Energy and forces of one frame, or None when its wave function did not converge.
+        """Energy and forces of one frame, or None when its wave function did not converge and CP2K goes on.
 
         Parameters
         ----------
@@ -217,12 +224,14 @@ class Cp2kShell:
 
         Raises
         ------
+        NotConverged
+            When CP2K ended over it; a new process is needed for the next frame.
         Cp2kFailed
         """
         numbers = "\n".join(f"{value:.15e}" for value in (positions / units.BOHR).ravel())
         self._ask(f"SET_POS\n{positions.size}\n{numbers}\n*END")
         self._ask("EVAL_EF")
-        if "SCF run NOT converged" in self._news():
+        if _NOT_CONVERGED in self._news():
             return None
         try:
             energy = float(self._ask("GET_E")[-1])
@@ -278,7 +287,8 @@ class Cp2kShell:
         self._said = lines
         code = self._process.wait()
         ended = f"was ended by signal {-code}, as for want of memory" if code < 0 else f"ended with exit code {code}"
-        raise Cp2kFailed(self._message(f"CP2K {ended} and left no message"))
+        message = self._message(f"CP2K {ended} and left no message")
+        raise (NotConverged if _NOT_CONVERGED in message else Cp2kFailed)(message)
 
     def _news(self) -> str:
         """What was written into the output file since the last look."""

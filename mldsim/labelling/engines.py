@@ -20,7 +20,7 @@ from mldsim.errors import InputError, WorkFailed
 from mldsim.species import atomic_number
 
 DFT_CUTOFF = 400.0
-"""Ry, of the finest grid. Forces of water with these pseudopotentials are converged to about 1 meV/angstrom with it."""
+"""Ry, of the finest grid."""
 
 DFT_CUTOFF_RANGE = (200.0, 2000.0)
 """Ry. Below, forces depend on where an atom lies relative to the grid."""

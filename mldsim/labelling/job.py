@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from mldsim.dataset import LabelledFrames, Progress, save_frames
 from mldsim.errors import Cancelled, InputError, WorkFailed
-from mldsim.labelling.cp2k import Cp2kFailed, Cp2kShell, find_data, find_program, usable_cores, version_of
+from mldsim.labelling.cp2k import Cp2kFailed, Cp2kShell, NotConverged, find_data, find_program, usable_cores, version_of
 from mldsim.labelling.engines import Engine
 from mldsim.labelling.sources import Configurations, fingerprint
 
@@ -158,7 +158,8 @@ def _compute(
     store: _Store,
     progress: Progress | None,
 ) -> None:
-    """Label what has no label yet. CP2K starts once; what has another box or other atoms is read in anew.
+    """Label what has no label yet. CP2K starts once, and again when it ended over a frame that did not converge;
+    what has another box or other atoms is read in anew.
 
     A change of the box within CP2K would keep the grids and Ewald sums of the box before.
     """
@@ -172,19 +173,28 @@ def _compute(
         return
     total = sum(system.n_frames for system in systems)
     where = ""
-    loaded: tuple[int, bytes] | None = None
+    begun = 0
     try:
-        with Cp2kShell(program, data, folder, threads) as shell:
-            for done, (number, frame) in enumerate(missing):
-                system = systems[number]
-                where = f"frame {system.numbers[frame]} of {system.source}"
-                wanted = (number, system.boxes[frame].tobytes())
-                if wanted != loaded:
-                    shell.load(engine.input(system.symbols, system.positions[frame], system.boxes[frame], data))
-                    loaded = wanted
-                store.add(number, frame, shell.evaluate(system.positions[frame]), len(system.symbols))
-                if progress is not None:
-                    progress((done + 1) / len(missing), f"frame {total - len(missing) + done + 1} of {total}")
+        while begun < len(missing):
+            with Cp2kShell(program, data, folder, threads) as shell:
+                loaded: tuple[int, bytes] | None = None
+                alive = True
+                while alive and begun < len(missing):
+                    number, frame = missing[begun]
+                    system = systems[number]
+                    where = f"frame {system.numbers[frame]} of {system.source}"
+                    wanted = (number, system.boxes[frame].tobytes())
+                    if wanted != loaded:
+                        shell.load(engine.input(system.symbols, system.positions[frame], system.boxes[frame], data))
+                        loaded = wanted
+                    try:
+                        result = shell.evaluate(system.positions[frame])
+                    except NotConverged:
+                        result, alive = None, False
+                    store.add(number, frame, result, len(system.symbols))
+                    begun += 1
+                    if progress is not None:
+                        progress(begun / len(missing), f"frame {total - len(missing) + begun} of {total}")
     except Cp2kFailed as error:
         at = f" at {where}" if where else " at its start"
         kept = f"; the {_count(len(store.labels))} labelled so far are kept there as well" if store.labels else ""
@@ -192,7 +202,7 @@ def _compute(
 
 
 def _count(frames: int) -> str:
-    return "1 frame" if frames == 1 else f"{frames} frames"
+    return "no frame" if frames == 0 else "1 frame" if frames == 1 else f"{frames} frames"
 
 
 def _assembled(

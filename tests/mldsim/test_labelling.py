@@ -65,6 +65,10 @@ for line in sys.stdin:
         if mode == "abort" and seen == int(at):
             print(ABORT, file=out, flush=True)
             sys.exit(1)
+        if mode == "ends" and seen == int(at) and not os.path.exists(os.environ["FAKE_LOG"] + ".ended"):
+            open(os.environ["FAKE_LOG"] + ".ended", "w").close()
+            print(ABORT.replace("Cholesky", "SCF run NOT converged."), file=out, flush=True)
+            sys.exit(1)
         if mode == "die" and seen == int(at):
             os.kill(os.getpid(), 9)
         if mode == "unconverged" and seen == int(at):
@@ -251,8 +255,10 @@ def test_a_killed_cp2k_is_told(stand: Stand, refused: Callable[..., str]) -> Non
     assert "signal 9" in told
 
 
-def test_unconverged_frames_are_left_out_and_named(stand: Stand) -> None:
-    stand.set("FAKE_MODE", "unconverged:2")
+@pytest.mark.parametrize("how", ["unconverged:2", "ends:2"])
+def test_unconverged_frames_are_left_out_and_named(stand: Stand, how: str) -> None:
+    """Whether CP2K warns and goes on, or ends over it as newer versions do."""
+    stand.set("FAKE_MODE", how)
     given = water(3)
     labels = label(read_configurations(stand.frames([given])), make_engine(EngineKind.DFT), stand.output)
     assert labels.left_out == 1
