@@ -275,6 +275,10 @@ def _add_setup(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--start", type=Path, metavar="FILE",
                         help="start from the last frame of this extended XYZ, H5MD or dataset, in the place of "
                         "--molecules and --density")  # fmt: skip
+    _add_device(parser)
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=[kind.value for kind in DeviceKind], default="auto", help="what computes")
     parser.add_argument("--precision", choices=[kind.value for kind in Precision], default="float32",
                         help="of the pair arithmetic")  # fmt: skip
@@ -645,6 +649,75 @@ def _evaluate(options: argparse.Namespace) -> int:
     return DONE
 
 
+# -- validate -----------------------------------------------------------------------------------------------------
+
+
+def _add_validate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="shipped name or file")
+    parser.add_argument("--reference", type=Path, nargs="+", default=[], metavar="REF",
+                        help="labelled frames for the forces, and a series of frames (dataset, H5MD) for structure and "
+                        "motion (default: the CP2K water that is shipped)")  # fmt: skip
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="REPORT.html", help="the report")
+    parser.add_argument("--run", type=Path, metavar="TRAJ.h5md",
+                        help="a trajectory of the model in the same box, in the place of running it")  # fmt: skip
+    parser.add_argument("--time", type=_time, default="20ps", metavar="TIME", help="how long to measure")
+    parser.add_argument("--equilibration", type=_time, default="2ps", metavar="TIME",
+                        help="run before that, or left out at the start of --run")  # fmt: skip
+    parser.add_argument("--temperature", type=_float, metavar="K", help="target, K (default: the reference's)")
+    _add_field(parser, "--timestep", "timestep", "TIME")
+    parser.add_argument("--thermostat", choices=[kind.value for kind in ThermostatKind], default="csvr",
+                        help="how heat is exchanged")  # fmt: skip
+    _add_field(parser, "--tau", "coupling_time", "TIME")
+    parser.set_defaults(tau="500fs")  # gentle, so that it does not slow the diffusion; as of the shipped reference
+    _add_field(parser, "--seed", "seed", "N")
+    parser.add_argument("--viscosity", type=_float, metavar="MPA.S",
+                        help="of the model, mPa s: adds the diffusion coefficient of an infinite system")  # fmt: skip
+    _add_device(parser)
+    parser.add_argument("--force", action="store_true", help="replace the report if it exists")
+
+
+def _validate(options: argparse.Namespace) -> int:
+    _check_output(options.output, options.force)
+    if options.viscosity is not None and not 0.0 < options.viscosity < math.inf:
+        raise InputError(f"--viscosity must be a positive number; {options.viscosity:g} was given.")
+    for option in ("time", "equilibration"):
+        if options.run is None and getattr(options, option) < options.timestep:
+            raise InputError(f"--{option} is shorter than one time step of {options.timestep:g} fs.")
+
+    from mldsim.report import write_report
+    from mldsim.validation import RunSettings, Verdict, validate
+
+    settings = RunSettings(
+        time=options.time,
+        equilibration=options.equilibration,
+        temperature=options.temperature,
+        timestep=options.timestep,
+        coupling_time=options.tau,
+        thermostat=ThermostatKind(options.thermostat),
+        seed=options.seed,
+        device=DeviceKind(options.device),
+        precision=Precision(options.precision),
+        viscosity=options.viscosity,
+    )
+    with _stop_asked() as stop_asked, progress_bar("Validating") as report:
+        found = validate(options.model, options.reference, settings, report, stop_asked, run=options.run)
+        write_report(found, options.output)
+    judged = [quantity.verdict for quantity in found.quantities if quantity.verdict is not Verdict.UNKNOWN]
+    if judged:
+        print(f"{judged.count(Verdict.WITHIN)} of {len(judged)} quantities agree with the reference within noise.")
+    if found.forces:
+        error, rms = found.forces[0].rows["all"]
+        print(f"Force error {error.value:.1f} meV/Å of {rms:.0f}, {found.forces[0].frames} frames.")
+    for text in found.left_out:
+        tell(f"Not compared. {text}")
+    print(f"Written to {options.output}.")
+    if options.json:
+        _print_json(found.to_json() | {"output": str(options.output)})
+    if found.stopped:
+        return _refuse(f"{found.stopped} The report holds what was measured up to there.", FAILED)
+    return DONE
+
+
 # -- convert and info ---------------------------------------------------------------------------------------------
 
 
@@ -945,6 +1018,7 @@ COMMANDS: dict[str, _Command] = {
     "run": _Command(_run, "run a simulation without a window and write its trajectory", _add_run),
     "fit": _Command(_fit, "infer a loss model from labelled frames", _add_fit),
     "evaluate": _Command(_evaluate, "force errors of a model on labelled frames", _add_evaluate),
+    "validate": _Command(_validate, "a model beside its reference: forces, structure, motion; a report", _add_validate),
     "convert": _Command(_convert, "turn CP2K output, extended XYZ, DeePMD or n2p2 data into a dataset", _add_convert),
     "label": _Command(_label, "compute energies and forces of frames with CP2K", _add_label),
     "models": _Command(_models, "what models are shipped"),
