@@ -26,7 +26,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from mldsim.dataset import LabelledFrames, Progress, save_frames
+from mldsim.dataset import LARGEST_FORCE_RMS, LabelledFrames, Progress, save_frames
 from mldsim.errors import Cancelled, InputError, WorkFailed
 from mldsim.labelling.cp2k import Cp2kFailed, Cp2kShell, NotConverged, find_data, find_program, usable_cores, version_of
 from mldsim.labelling.engines import Engine
@@ -51,7 +51,7 @@ class Labels:
     resumed : int
         How many of the frames an earlier, stopped command had labelled.
     left_out : int
-        Frames whose wave function did not converge.
+        Frames whose wave function did not converge or whose forces no molecule stands.
     code : str
         CP2K's version, as it tells it.
     """
@@ -140,7 +140,8 @@ def label(
         labelled = _assembled(systems, store.labels, engine, job, output)
         if not labelled:
             raise WorkFailed(
-                f"The wave function did not converge in any frame; CP2K's output is {folder / 'cp2k.out'}."
+                "No label can be used: wave functions did not converge, or forces are such that no molecule stands "
+                f"them; CP2K's output is {folder / 'cp2k.out'}."
             )
         save_frames(output, labelled, force=force)
     rmtree(folder, ignore_errors=True)
@@ -214,7 +215,8 @@ def _assembled(
 ) -> list[LabelledFrames]:
     labelled = []
     for number, system in enumerate(systems):
-        kept = np.array([n for n in range(system.n_frames) if np.isfinite(labels[number, n].energy)], dtype=np.intp)
+        reasons = [_unfit(labels[number, n]) for n in range(system.n_frames)]
+        kept = np.array([n for n, reason in enumerate(reasons) if not reason], dtype=np.intp)
         if not len(kept):
             continue
         provenance = {
@@ -226,10 +228,13 @@ def _assembled(
             "code": str(job["code"]),
             "input": str(job["input"]),
         }
-        if len(kept) < system.n_frames:
-            lost = sorted(set(range(system.n_frames)) - set(kept.tolist()))
-            told = ", ".join(str(system.numbers[n]) for n in lost[:20]) + (", ..." if len(lost) > 20 else "")
-            provenance["left_out"] = f"{_count(len(lost))} whose wave function did not converge ({told})"
+        left_out = []
+        for reason in sorted(set(reasons) - {""}):
+            which = [str(system.numbers[n]) for n, other in enumerate(reasons) if other == reason]
+            named = ", ".join(which[:20]) + (", ..." if len(which) > 20 else "")
+            left_out.append(f"{_count(len(which))} {reason} ({named})")
+        if left_out:
+            provenance["left_out"] = "; ".join(left_out)
         part = system.take(kept)
         labelled.append(
             LabelledFrames(
@@ -243,6 +248,15 @@ def _assembled(
             )
         )
     return labelled
+
+
+def _unfit(found: _Label) -> str:
+    """Why a label is not used; empty when it is."""
+    if not np.isfinite(found.energy):
+        return "whose wave function did not converge"
+    if np.sqrt(np.mean(np.square(found.forces))) > LARGEST_FORCE_RMS:
+        return f"with forces above {LARGEST_FORCE_RMS:g} eV/angstrom, which no molecule stands"
+    return ""
 
 
 # -- what is on disk ----------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mldsim.dataset import CLOSEST_CONTACT
+from mldsim.dataset import BOND_TO_HYDROGEN, CLOSEST_CONTACT
 from mldsim.errors import InputError
 from mldsim.readers import load_frames
 from mldsim.readers.cell import given_cell, orthorhombic
@@ -99,7 +99,7 @@ def read_configurations(
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
     for system in found:
-        _check_contacts(system)
+        _check_geometry(system)
     return found
 
 
@@ -231,18 +231,29 @@ def _from_xyz(path: Path, cell: Sequence[float] | None) -> list[Configurations]:
     ]
 
 
-def _check_contacts(system: Configurations) -> None:
+def _check_geometry(system: Configurations) -> None:
     """A teacher asked about fused nuclei answers nonsense, or not at all."""
     from scipy.spatial import cKDTree
 
     if len(system.symbols) < 2:
         raise InputError(f"{system.source} holds single atoms; two or more are needed for forces.")
+    hydrogens = np.array([symbol == "H" for symbol in system.symbols])
+    bonds: list[NDArray[np.float64]] = []
     for number, positions, box in zip(system.numbers, system.positions, system.boxes, strict=True):
         wrapped = np.mod(positions, box)
         wrapped[wrapped >= box] = 0.0  # np.mod of a tiny negative number rounds up to the edge itself
-        nearest = cKDTree(wrapped, boxsize=box).query(wrapped, k=2)[0][:, 1].min()
-        if nearest < CLOSEST_CONTACT:
+        nearest = cKDTree(wrapped, boxsize=box).query(wrapped, k=2)[0][:, 1]
+        bonds.append(nearest[hydrogens])
+        if nearest.min() < CLOSEST_CONTACT:
             raise InputError(
-                f"{system.source}, frame {number}: two agents are only {nearest:.3g} angstrom apart; no engine can "
-                "label that, or positions or box are in another unit than angstrom."
+                f"{system.source}, frame {number}: two agents are only {nearest.min():.3g} angstrom apart; no engine "
+                "can label that, or positions or box are in another unit than angstrom."
+            )
+    shortest, longest = BOND_TO_HYDROGEN
+    if hydrogens.any() and set(system.symbols) <= {"H", "C", "N", "O"}:
+        bond = float(np.median(np.concatenate(bonds)))
+        if not shortest <= bond <= longest:
+            raise InputError(
+                f"{system.source}: the nearest neighbour of a hydrogen is typically {bond:.3g} angstrom away, where "
+                f"{shortest:g} to {longest:g} are possible; positions or box are in another unit than angstrom."
             )

@@ -79,7 +79,7 @@ for line in sys.stdin:
     elif words[0] == "GET_F":
         print(len(x))
         for i in range(0, len(x), 3):
-            print(*(-v / 100 for v in x[i : i + 3]))
+            print(*(-v / 100 * (1e4 if mode == "huge" and seen == int(at) else 1) for v in x[i : i + 3]))
         print("* END")
     print("* READY", flush=True)
 '''
@@ -255,6 +255,14 @@ def test_a_killed_cp2k_is_told(stand: Stand, refused: Callable[..., str]) -> Non
     assert "signal 9" in told
 
 
+def test_forces_that_nothing_stands_are_left_out_and_named(stand: Stand) -> None:
+    """A data set with them could not be read again."""
+    stand.set("FAKE_MODE", "huge:2")
+    labels = label(read_configurations(stand.frames([water(3)])), make_engine(EngineKind.NNP), stand.output)
+    assert labels.left_out == 1
+    assert "which no molecule stands (1)" in load_frames(stand.output)[0].provenance["left_out"]
+
+
 @pytest.mark.parametrize("how", ["unconverged:2", "ends:2"])
 def test_unconverged_frames_are_left_out_and_named(stand: Stand, how: str) -> None:
     """Whether CP2K warns and goes on, or ends over it as newer versions do."""
@@ -297,6 +305,9 @@ def test_what_an_engine_cannot_do_is_refused_before_it_starts(stand: Stand, refu
     fused = stand.folder / "fused.xyz"
     fused.write_text('2\nLattice="5 0 0 0 5 0 0 0 5" Properties=species:S:1:pos:R:3\nO 0 0 0\nH 4.9 0 0\n')
     assert "0.1 angstrom apart" in refused("label", fused, *to, "cp2k-xtb", code=2)
+    far = stand.folder / "far.xyz"
+    far.write_text('2\nLattice="9 0 0 0 9 0 0 0 9" Properties=species:S:1:pos:R:3\nO 0 0 0\nH 1.8 0 0\n')
+    assert "another unit" in refused("label", far, *to, "cp2k-xtb", code=2)
     bare = stand.folder / "bare.xyz"
     bare.write_text("2\n\nO 0 0 0\nH 1 0 0\n")
     assert "--cell" in refused("label", bare, *to, "cp2k-xtb", code=2)
