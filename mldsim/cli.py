@@ -909,7 +909,7 @@ def _add_label(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cp2k-data", type=Path, metavar="FOLDER",
                         help="CP2K's data (default: CP2K_DATA_DIR, or beside the program)")  # fmt: skip
     parser.add_argument("--threads", type=_int, metavar="N",
-                        help="of CP2K (default: all cores; cp2k-nnp gains nothing and takes one)")  # fmt: skip
+                        help="of CP2K (default: OMP_NUM_THREADS, or all cores; one for cp2k-nnp)")  # fmt: skip
     parser.add_argument("--force", action="store_true",
                         help="replace the dataset; drop unfinished labels of another job")  # fmt: skip
 

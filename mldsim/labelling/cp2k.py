@@ -140,9 +140,10 @@ def usable_cores() -> int:
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
-def _environment(threads: int, data: Path | None) -> dict[str, str]:
+def _environment(threads: int | None, data: Path | None) -> dict[str, str]:
     environment = dict(os.environ)
-    environment["OMP_NUM_THREADS"] = str(threads)
+    if threads is not None:
+        environment["OMP_NUM_THREADS"] = str(threads)
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     environment.setdefault("OMPI_MCA_ess_singleton_isolated", "1")
     if data is not None:
@@ -159,11 +160,11 @@ class Cp2kShell:
         CP2K and its data folder.
     folder : Path
         Where its input and output lie; it is not removed.
-    threads : int
-        Of OpenMP.
+    threads : int or None
+        Of OpenMP; None leaves it to OMP_NUM_THREADS.
     """
 
-    def __init__(self, program: Path, data: Path, folder: Path, threads: int) -> None:
+    def __init__(self, program: Path, data: Path, folder: Path, threads: int | None) -> None:
         self._folder = folder
         self._output = folder / "cp2k.out"
         self._read_to = 0

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
@@ -89,7 +90,7 @@ def label(
     program, data : path, optional
         CP2K and its data folder; found on PATH, and in CP2K_DATA_DIR or beside the program.
     threads : int, optional
-        Of OpenMP; all cores where the engine gains from them.
+        Of OpenMP; else OMP_NUM_THREADS, or all cores where the engine gains from them.
     force : bool
         Replace `output`, and drop the unfinished labels of another job.
     progress : callable, optional
@@ -127,11 +128,12 @@ def label(
         "frames": fingerprint(systems),
     }
     folder = working_folder(output)
-    n_threads = threads or (usable_cores() if engine.threaded else 1)
+    if threads is None and "OMP_NUM_THREADS" not in os.environ:
+        threads = usable_cores() if engine.threaded else 1
     with _telling(folder), _opened(folder, job, force) as store:
         resumed = len(store.labels)
         try:
-            _compute(systems, engine, found, data_folder, folder, n_threads, store, progress)
+            _compute(systems, engine, found, data_folder, folder, threads, store, progress)
         except KeyboardInterrupt:
             raise Cancelled(
                 f"Interrupted with {_count(len(store.labels))} labelled; the same command goes on from there "
@@ -155,7 +157,7 @@ def _compute(
     program: Path,
     data: Path,
     folder: Path,
-    threads: int,
+    threads: int | None,
     store: _Store,
     progress: Progress | None,
 ) -> None:
