@@ -685,7 +685,7 @@ def _validate(options: argparse.Namespace) -> int:
             raise InputError(f"--{option} is shorter than one time step of {options.timestep:g} fs.")
 
     from mldsim.report import write_report
-    from mldsim.validation import RunSettings, Verdict, validate
+    from mldsim.validation import RunSettings, validate
 
     settings = RunSettings(
         time=options.time,
@@ -702,9 +702,11 @@ def _validate(options: argparse.Namespace) -> int:
     with _stop_asked() as stop_asked, progress_bar("Validating") as report:
         found = validate(options.model, options.reference, settings, report, stop_asked, run=options.run)
         write_report(found, options.output)
-    judged = [quantity.verdict for quantity in found.quantities if quantity.verdict is not Verdict.UNKNOWN]
+    within, judged = found.agreement()
     if judged:
-        print(f"{judged.count(Verdict.WITHIN)} of {len(judged)} quantities agree with the reference within noise.")
+        print(f"{within} of {judged} quantities agree with the reference within noise.")
+    elif found.quantities:
+        print("The series are too short to tell a difference from noise.")
     if found.forces:
         error, rms = found.forces[0].rows["all"]
         print(f"Force error {error.value:.1f} meV/Å of {rms:.0f}, {found.forces[0].frames} frames.")

@@ -21,7 +21,7 @@ import mldsim
 from mldsim.analysis.forces import ForceComparison
 from mldsim.analysis.statistics import Number
 from mldsim.errors import WorkFailed
-from mldsim.validation import ForceRow, Panel, Quantity, Validation, Verdict
+from mldsim.validation import ForceRow, Panel, Quantity, Validation
 
 MODEL, REFERENCE, INK, FAINT = "#0b6bd3", "#1a212b", "#1a212b", "#8a95a3"
 """Colours that stay apart in grey print and for the colour-blind: blue over black."""
@@ -42,7 +42,7 @@ th { font-weight: 600; border-bottom: 2px solid #8a95a3; vertical-align: bottom;
 th { white-space: normal; }
 th:first-child, td:first-child { text-align: left; white-space: normal; padding-left: 0; }
 .summary td:first-child { min-width: 13rem; } .unit { color: #5a6675; white-space: nowrap; }
-.within { color: #1d6b3c; } .beyond { color: #b3540a; font-weight: 600; } .unknown { color: #5a6675; }
+.within { color: #1d6b3c; } .beyond { color: #b3540a; font-weight: 600; } .unknown, .too_short { color: #5a6675; }
 .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(26rem, 1fr)); gap: 1.2rem 1.6rem; }
 figure { margin: 0; break-inside: avoid; } figure img { width: 100%; height: auto; }
 figcaption { font-size: .88rem; color: #5a6675; }
@@ -52,7 +52,7 @@ li { margin-bottom: .35rem; }
 footer { margin-top: 3rem; color: #5a6675; font-size: .88rem; }
 @media (max-width: 34rem) { .figures { grid-template-columns: 1fr; } dl { grid-template-columns: 1fr; } }
 @media print { body { max-width: none; padding: 0; font-size: 9.5pt; } table { font-size: 8pt; }
-               th, td { padding: .2rem .35rem; } .summary td:first-child { min-width: 9rem; } h2 { break-after: avoid; }
+               th, td { padding: .2rem .25rem; } .summary td:first-child { min-width: 9rem; } h2 { break-after: avoid; }
                .figures { grid-template-columns: 1fr 1fr; } tr { break-inside: avoid; } }
 """
 
@@ -128,10 +128,11 @@ def render(found: Validation) -> str:
 def _lead(found: Validation) -> str:
     against = found.reference.get("Theory")
     told = f"Compared with {against}." if against else "Compared with labelled frames."
-    judged = [quantity for quantity in found.quantities if quantity.verdict is not Verdict.UNKNOWN]
+    within, judged = found.agreement()
     if judged:
-        within = sum(quantity.verdict is Verdict.WITHIN for quantity in judged)
-        told += f" {within} of {len(judged)} quantities agree within their statistical noise."
+        told += f" {within} of {judged} quantities agree within their statistical noise."
+    elif found.quantities:
+        told += " The series are too short to tell a difference from noise."
     if found.forces:
         number, rms = found.forces[0].rows["all"]
         told += f" The force error is {number.value:.1f} meV/Å, where forces are {rms:.0f}."
@@ -150,7 +151,9 @@ def decimals(number: Number) -> int:
 
 
 def _fixed(value: float, places: int) -> str:
-    return f"{value:.{places}f}".replace("-", "−") if math.isfinite(value) else "–"
+    if not math.isfinite(value):
+        return "–"
+    return f"{round(value, places) + 0.0:.{places}f}".replace("-", "−")  # + 0.0: no negative zero
 
 
 def _with_error(number: Number | None) -> str:

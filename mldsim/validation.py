@@ -11,7 +11,7 @@ import enum
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,10 @@ STRETCH, LONGEST_LAG = 1024.0, 512.0
 LONGEST_WINDOW, FIT_FROM = 5000.0, 1000.0
 """fs; the diffusion coefficient is fitted between these lags, or up to a quarter of the shorter run."""
 
+JUDGED_FROM = 10_000.0
+"""fs. Temperature and network forget themselves within one picosecond or two; blocks of a shorter series are no longer
+than that, and their scatter says too little: 4 ps at a target of 300 K gave 290.1 ± 2.8 K."""
+
 EPS = 1e-6
 """Room for rounding where times are divided."""
 
@@ -86,6 +90,7 @@ class Verdict(enum.Enum):
     WITHIN = "within noise"
     BEYOND = "beyond noise"
     UNKNOWN = "error not known"
+    TOO_SHORT = "too short to judge"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,8 @@ class Quantity:
         And the combined standard error; NaN where they are not known.
     limit : float
         A difference is within noise up to so many errors.
+    judged : bool
+        Whether both sides are long enough for their errors to be believed.
     """
 
     key: str
@@ -113,9 +120,12 @@ class Quantity:
     difference: float
     error: float
     limit: float = 2.0
+    judged: bool = True
 
     @property
     def verdict(self) -> Verdict:
+        if not self.judged:
+            return Verdict.TOO_SHORT
         if not (math.isfinite(self.difference) and math.isfinite(self.error)):
             return Verdict.UNKNOWN
         return Verdict.WITHIN if abs(self.difference) <= self.limit * self.error else Verdict.BEYOND
@@ -205,6 +215,12 @@ class Validation:
     left_out: list[str] = field(default_factory=list)
     limits: list[str] = field(default_factory=list)
     stopped: str | None = None
+
+    def agreement(self) -> tuple[int, int]:
+        """How many quantities are within noise, of how many that can be judged."""
+        verdicts = [quantity.verdict for quantity in self.quantities]
+        within = verdicts.count(Verdict.WITHIN)
+        return within, within + verdicts.count(Verdict.BEYOND)
 
     def to_json(self) -> dict[str, Any]:
         """One object of all numbers; what is not known is None. Force errors are in meV/angstrom, torques in meV."""
@@ -683,12 +699,34 @@ class _Comparison:
         self._compare_motion()
         if model.temperature is not None:
             self._compare_temperature(model.temperature)
+        self._judge()
         n_agents = self._reference.topology.n_agents
         drift = model.drift.result()
         if math.isfinite(drift.value):
             found.drift = Number(drift.value * 1e6 / n_agents, drift.error * 1e6 / n_agents)
         else:
             found.left_out.append("Energy drift: own-scope dynamics conserve no energy, or the run does not hold it.")
+
+    def _judge(self) -> None:
+        """Give no verdict where a side is too short for its errors to be believed."""
+        found = self._found
+        reference = self._reference
+        its_interval = None if reference.interval is None else self._stride * reference.interval
+        for name, frames, interval in (
+            ("run", self._of_model.frames, self._interval),
+            ("reference", self._of_reference.frames, its_interval),
+        ):
+            if interval is None:
+                found.limits.append(
+                    f"Frames of the {name} are not evenly spaced in time; its errors assume that blocks of them are "
+                    "independent."
+                )
+            elif frames * interval < JUDGED_FROM:
+                found.limits.append(
+                    f"The {name} lasted {units.format_time((frames - 1) * interval)}: with less than "
+                    f"{units.format_time(JUDGED_FROM)} its errors are too small, and nothing is judged by them."
+                )
+                found.quantities = [replace(quantity, judged=False) for quantity in found.quantities]
 
     def _compare_pairs(self) -> None:
         found, model, reference = self._found, self._of_model.rdf, self._of_reference.rdf
@@ -823,7 +861,7 @@ def _limits(found: Validation, series: Series | None, labelled: Sequence[Labelle
         f"Agreement is agreement with {'; '.join(theories)}, not with experiment.",
         "One run of one seed: errors come from the scatter of its contiguous blocks and do not see what moves more "
         "slowly than a tenth of the run.",
-        "With this many lines, about one in twenty is beyond noise by chance alone.",
+        "Where nothing differs, about one line in ten is beyond noise by chance: errors from few blocks are rough.",
     ]
     notes = sorted({told["note"] for told in sources if "note" in told})
     if labelled:

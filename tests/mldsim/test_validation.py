@@ -134,7 +134,7 @@ def test_a_report_holds_everything_and_nothing_from_outside(trajectory, labelled
     assert sum(shares) == pytest.approx(100.0, abs=0.5)
     assert numbers["quantities"]["hydrogen_bonds"]["model"] == pytest.approx(3.3, abs=0.6)
     assert abs(numbers["quantities"]["bond_O-H_mean"]["difference"]) < 0.005
-    assert any("one in twenty" in limit for limit in numbers["limits"])
+    assert any("one line in ten" in limit for limit in numbers["limits"])
     assert "not with experiment" in "".join(page.texts)
 
 
@@ -160,7 +160,17 @@ def test_a_run_compared_with_itself_differs_in_nothing(trajectory):
     assert any(text.startswith("Forces") for text in found.left_out)
 
 
-def test_a_difference_is_seen_and_what_is_missing_is_told(trajectory, tmp_path):
+def test_short_series_are_not_judged(trajectory):
+    found = validate("water", [trajectory], RunSettings(equilibration=0.0), silent, never, run=trajectory)
+    assert {quantity.verdict for quantity in found.quantities} == {Verdict.TOO_SHORT}
+    assert found.agreement() == (0, 0)
+    assert "too short to tell" in render(found)
+    assert any("The run lasted 200 fs" in limit for limit in found.limits)
+
+
+def test_a_difference_is_seen_and_what_is_missing_is_told(trajectory, tmp_path, monkeypatch):
+    monkeypatch.setattr(validation, "JUDGED_FROM", 100.0)
+
     def stretched(positions):
         molecules = positions.reshape(len(positions), -1, 3, 3)
         molecules[:, :, 1:] = molecules[:, :, :1] + 1.02 * (molecules[:, :, 1:] - molecules[:, :, :1])
