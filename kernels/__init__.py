@@ -5,8 +5,8 @@ can, its decorators raise while the modules are being imported; so this package,
 Numba a temporary folder then, and kernels are compiled at each start.
 
 It also asks OpenMP's threads to sleep rather than spin while they wait for each other. A step is short; on a machine
-that does anything else, such as drawing the molecules, a spinning thread keeps off the core the one it waits for: with
-both of two cores loaded, steps of 192 agents took a fifth to a third of the time (17 to 27 ms spinning).
+that does anything else, such as drawing the molecules, a spinning thread keeps off the core the one it waits for
+(benchmarks/waiting_threads.py: steps take 2.5 to 3 times as long).
 """
 
 import atexit as _atexit
