@@ -665,10 +665,10 @@ def _add_validate(parser: argparse.ArgumentParser) -> None:
                         help="run before that, or left out at the start of --run")  # fmt: skip
     parser.add_argument("--temperature", type=_float, metavar="K", help="target, K (default: the reference's)")
     _add_field(parser, "--timestep", "timestep", "TIME")
-    parser.add_argument("--thermostat", choices=[kind.value for kind in ThermostatKind], default="csvr",
-                        help="how heat is exchanged")  # fmt: skip
-    _add_field(parser, "--tau", "coupling_time", "TIME")
-    parser.set_defaults(tau="500fs")  # gentle, so that it does not slow the diffusion; as of the shipped reference
+    parser.add_argument("--thermostat", choices=[kind.value for kind in ThermostatKind],
+                        help="how heat is exchanged (default: csvr; nose-hoover for models of own scope)")  # fmt: skip
+    parser.add_argument("--tau", type=_time, metavar="TIME",
+                        help="coupling time, 1 to 10000 fs (default: 500fs; 50fs for models of own scope)")  # fmt: skip
     _add_field(parser, "--seed", "seed", "N")
     parser.add_argument("--viscosity", type=_float, metavar="MPA.S",
                         help="of the model, mPa s: adds the diffusion coefficient of an infinite system")  # fmt: skip
@@ -693,7 +693,7 @@ def _validate(options: argparse.Namespace) -> int:
         temperature=options.temperature,
         timestep=options.timestep,
         coupling_time=options.tau,
-        thermostat=ThermostatKind(options.thermostat),
+        thermostat=options.thermostat and ThermostatKind(options.thermostat),
         seed=options.seed,
         device=DeviceKind(options.device),
         precision=Precision(options.precision),

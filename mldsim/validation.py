@@ -40,7 +40,7 @@ from mldsim.dataset import LabelledFrames
 from mldsim.errors import InputError, LeftPhysics
 from mldsim.evaluator import Evaluator
 from mldsim.frames import Frame, Topology
-from mldsim.loss import LossModel, load_model
+from mldsim.loss import LossModel, Scope, load_model
 from mldsim.molecules import find_bonds, molecules_of
 from mldsim.observables import draw_velocities
 from mldsim.parameters import DeviceKind, Parameters, Precision, Setup, ThermostatKind
@@ -248,8 +248,11 @@ class RunSettings:
         Measured, and run before that; of an existing run, `equilibration` is left out at its start.
     temperature : float or None, K
         None takes the reference's.
-    timestep, coupling_time : float
-    thermostat : ThermostatKind
+    timestep : float
+    thermostat : ThermostatKind or None
+        None takes CSVR for shared scope, and Nose-Hoover for own scope, whose forces heat.
+    coupling_time : float or None
+        None takes 500 fs for shared scope, so that diffusion is not hindered, and 50 fs for own scope.
     seed : int
     device : DeviceKind
     precision : Precision
@@ -261,8 +264,8 @@ class RunSettings:
     equilibration: float = 2000.0
     temperature: float | None = None
     timestep: float = 0.5
-    coupling_time: float = 500.0
-    thermostat: ThermostatKind = ThermostatKind.CSVR
+    thermostat: ThermostatKind | None = None
+    coupling_time: float | None = None
     seed: int = 1
     device: DeviceKind = DeviceKind.AUTO
     precision: Precision = Precision.SINGLE
@@ -474,10 +477,12 @@ class _Comparison:
                 f"give --temperature."
             )
         self._temperature = temperature
+        own = found.model.scope is Scope.OWN
+        usual = (ThermostatKind.NOSE_HOOVER, 50.0) if own else (ThermostatKind.CSVR, 500.0)
         self._parameters = Parameters(
             temperature=temperature,
-            thermostat=settings.thermostat,
-            coupling_time=settings.coupling_time,
+            thermostat=settings.thermostat or usual[0],
+            coupling_time=settings.coupling_time or usual[1],
             timestep=settings.timestep,
         )
         first = reference.frame(0)
@@ -558,10 +563,11 @@ class _Comparison:
             self._fast = self._fast_steps * settings.timestep if recorded is None else recorded.interval
 
         side = self._recorded or reference
+        thermostat = self._parameters.thermostat
         freedoms = degrees_of_freedom(
-            settings.thermostat if recorded is None else ThermostatKind.NONE, side.topology.n_agents, drift_removed=True
+            thermostat if recorded is None else ThermostatKind.NONE, side.topology.n_agents, drift_removed=True
         )
-        canonical = settings.thermostat is not ThermostatKind.NONE and (recorded is None or recorded.has_velocities)
+        canonical = thermostat is not ThermostatKind.NONE and (recorded is None or recorded.has_velocities)
         if not canonical:
             left_out.append("Temperature against the canonical law: there is no thermostat, or no velocities.")
         self._of_reference = _Analyses(reference.topology, self._edge, interval, reference_fast, window, freedoms, None)
@@ -644,7 +650,7 @@ class _Comparison:
         except LeftPhysics as error:
             found.stopped = str(error)
         thermostat = self._parameters.thermostat
-        coupling = f"{self._temperature:g} K, coupling time {units.format_time(settings.coupling_time)}"
+        coupling = f"{self._temperature:g} K, coupling time {units.format_time(self._parameters.coupling_time)}"
         measured = max(0.0, simulation.state.time - equilibration * settings.timestep)
         found.run = {
             "Start": "last frame of the reference, velocities drawn anew",

@@ -287,3 +287,13 @@ def test_the_verdict_is_two_combined_errors():
 )
 def test_numbers_are_told_to_the_second_digit_of_their_error(value, error, places):
     assert decimals(Number(value, error)) == places
+
+
+@pytest.mark.parametrize(("model", "told"), [("water", "csvr, 310 K, coupling time 500 fs"),
+                                             ("water-paper", "nose-hoover, 310 K, coupling time 50 fs")])  # fmt: skip
+def test_the_usual_thermostat_is_gentle_unless_forces_heat(trajectory, model, told):
+    settings = RunSettings(time=60.0, equilibration=1.0, temperature=310.0)
+    found = validate(model, [trajectory], settings, silent, never)
+    assert found.run["Thermostat"] == told
+    assert found.stopped is None
+    assert (found.drift is None) == (model == "water-paper")  # own-scope dynamics conserve nothing
