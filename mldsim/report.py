@@ -43,9 +43,10 @@ th { white-space: normal; }
 th:first-child, td:first-child { text-align: left; white-space: normal; padding-left: 0; }
 .summary td:first-child { min-width: 13rem; } .unit { color: #5a6675; white-space: nowrap; }
 .within { color: #1d6b3c; } .beyond { color: #b3540a; font-weight: 600; } .unknown, .too_short { color: #5a6675; }
-.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(26rem, 1fr)); gap: 1.2rem 1.6rem; }
+.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(26rem, 1fr)); gap: 1.2rem 1.6rem;
+           margin-top: 1.4rem; }
 figure { margin: 0; break-inside: avoid; } figure img { width: 100%; height: auto; }
-figcaption { font-size: .88rem; color: #5a6675; }
+figcaption { font-size: .88em; color: #5a6675; }
 dl { display: grid; grid-template-columns: minmax(9rem, max-content) 1fr; gap: .25rem 1.2rem; margin: 0; }
 dt { color: #5a6675; } dd { margin: 0; overflow-wrap: anywhere; }
 li { margin-bottom: .35rem; }

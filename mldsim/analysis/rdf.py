@@ -100,21 +100,31 @@ class RadialDistribution:
 
 
 def first_peak(r: NDArray[np.float64], g: NDArray[np.float64], low: float, high: float) -> tuple[float, float]:
-    """Place and height of the highest point between two distances, from the parabola through three bins.
+    """Place and height of the highest point between two distances.
+
+    They are those of the parabola that fits five bins around the highest one best: the highest of three alone would be
+    as much noise as place.
 
     Parameters
     ----------
     r, g : (n_bins,) float64
         On an even grid.
     low, high : float, angstrom
+
+    Returns
+    -------
+    place : float, angstrom
+    height : float
+        Both NaN where there are no bins between the distances.
     """
     window = np.flatnonzero((r > low) & (r < high))
     if not len(window):
         return float("nan"), float("nan")
     top = int(window[np.argmax(g[window])])
-    if not 0 < top < len(r) - 1:
+    if not 2 <= top < len(r) - 2:
         return float(r[top]), float(g[top])
-    left, middle, right = g[top - 1 : top + 2]
-    curvature = left - 2.0 * middle + right
-    shift = 0.5 * (left - right) / curvature if curvature < 0.0 else 0.0
-    return float(r[top] + shift * (r[1] - r[0])), float(middle - 0.25 * (left - right) * shift)
+    offset = r[top - 2 : top + 3] - r[top]
+    curvature, slope, height = np.polyfit(offset, g[top - 2 : top + 3], 2)
+    if curvature >= 0.0 or abs(slope) > -2.0 * curvature * offset[-1]:  # no peak within these bins
+        return float(r[top]), float(g[top])
+    return float(r[top] - 0.5 * slope / curvature), float(height - 0.25 * slope**2 / curvature)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import signal
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -22,6 +23,7 @@ from mldsim.errors import InputError
 from mldsim.loss import load_model
 from mldsim.readers import load_frames
 from mldsim.report import decimals, render
+from mldsim.simulation import Simulation
 from mldsim.trajectory.h5md import read_h5md
 from mldsim.validation import Quantity, RunSettings, Verdict, compared, is_water, validate
 
@@ -207,6 +209,24 @@ def test_an_interrupted_validation_tells_how_far_it_came(trajectory, labelled, l
     assert found.stopped
     assert "Interrupted" in found.stopped
     assert "Not complete: Interrupted" in render(found)
+
+
+def test_ctrl_c_writes_the_report_of_what_was_measured(trajectory, tmp_path, monkeypatch, capfd):
+    advance = Simulation.advance
+
+    def interrupted(simulation: Simulation, steps: int) -> None:
+        advance(simulation, steps)
+        if simulation.state.time >= 45.0:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Simulation, "advance", interrupted)
+    output = tmp_path / "report.html"
+    arguments = ["--reference", str(trajectory), "-o", str(output), "--time", "10ps", "--equilibration", "1fs"]
+    assert main(["validate", "water", *arguments]) == 1
+    assert "Interrupted at" in capfd.readouterr().err.splitlines()[-1]
+    page = output.read_text(encoding="utf-8")
+    assert "Not complete: Interrupted" in page
+    assert "Radial distribution" in page  # two frames were measured
 
 
 def test_text_from_files_is_shown_not_obeyed(trajectory, tmp_path):

@@ -59,3 +59,13 @@ def test_the_first_peak_is_found_between_bins():
     place, height = first_peak(r, 2.5 - 20.0 * (r - 2.737) ** 2, 2.0, 3.3)
     assert place == pytest.approx(2.737)
     assert height == pytest.approx(2.5)
+
+
+def test_noise_of_the_bins_moves_the_peak_by_less_than_a_bin():
+    rng = np.random.default_rng(3)
+    r = np.arange(0.025, 6.0, 0.05)
+    clean = 2.5 - 20.0 * (r - 2.737) ** 2
+    places, heights = np.array([first_peak(r, clean + rng.normal(0, 0.05, len(r)), 2.0, 3.3) for _ in range(200)]).T
+    assert places.std() < 0.02
+    assert heights.mean() == pytest.approx(2.5, abs=0.03)  # the highest bin alone would be 0.05 above
+    assert np.isnan(first_peak(r, clean, 7.0, 8.0)).all()
