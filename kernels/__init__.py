@@ -4,9 +4,9 @@ Numba keeps compiled kernels beside their source or, where that cannot be writte
 can, its decorators raise while the modules are being imported; so this package, imported before any of them, gives
 Numba a temporary folder then, and kernels are compiled at each start.
 
-It also asks OpenMP's threads to sleep rather than spin while they wait for each other. A step is short; on a machine
-that does anything else, such as drawing the molecules, a spinning thread keeps off the core the one it waits for
-(benchmarks/waiting_threads.py: steps take 2.5 to 3 times as long).
+It also tells OpenMP's threads to sleep soon, rather than spin long, while they wait for each other. A step is short; on
+a machine that does anything else, such as drawing the molecules, a spinning thread keeps off the core the one it waits
+for (benchmarks/waiting_threads.py, docs/performance.md).
 """
 
 import atexit as _atexit
@@ -41,4 +41,5 @@ def _ensure_cache() -> None:
 
 
 _ensure_cache()
-_os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when the OpenMP library is loaded
+if "OMP_WAIT_POLICY" not in _os.environ:
+    _os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # some microseconds; read when the OpenMP library is loaded
