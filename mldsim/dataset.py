@@ -18,11 +18,8 @@ Every dataset with a dimension carries its unit in the attribute `unit`. Reading
 
 from __future__ import annotations
 
-import errno
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -30,7 +27,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 import mldsim
-from mldsim.errors import InputError, WorkFailed
+from mldsim.errors import InputError
+from mldsim.files import whole_file
 from mldsim.species import atomic_number
 
 FORMAT = "mldsim-dataset"
@@ -276,21 +274,8 @@ def save_frames(
         raise InputError(f"{path} exists already; choose another name or use --force to replace it.")
     if not path.parent.is_dir():
         raise InputError(f"The folder {path.parent} does not exist; make it first or choose another place.")
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        unfinished.touch()  # tells now, not after the compression, that the folder cannot be written
-        image = _image(systems, progress)
-        with unfinished.open("wb") as file:
-            file.write(image)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    except OSError as error:
-        reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
-        raise WorkFailed(f"{path} could not be written: {reason}.") from error
-    finally:
-        with suppress(OSError):
-            unfinished.unlink()
+    with whole_file(path) as unfinished:
+        unfinished.write_bytes(_image(systems, progress))
 
 
 def _image(systems: Sequence[LabelledFrames], progress: Progress | None) -> bytes:

@@ -9,11 +9,8 @@ text with a schema version; it is validated field by field before anything is bu
 from __future__ import annotations
 
 import enum
-import errno
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -24,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mldsim.errors import InputError, WorkFailed
+from mldsim.files import whole_file
 from mldsim.radial import RadialBasis
 from mldsim.species import pair_name
 
@@ -437,27 +435,8 @@ def save_model(model: LossModel, path: str | Path, *, force: bool = False) -> No
     except ValueError:
         raise WorkFailed(f"{path} was not written, because the model holds a number that is not finite.") from None
     _validated(json.loads(text), f"{path} was not written")
-    try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o666 & ~_umask())
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
-        raise WorkFailed(f"{path}: the model cannot be written: {reason}.") from None
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    with whole_file(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
 
 
 def _content(model: LossModel) -> dict[str, Any]:

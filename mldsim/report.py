@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import base64
 import datetime
-import errno
 import io
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -20,7 +17,7 @@ import numpy as np
 import mldsim
 from mldsim.analysis.forces import ForceComparison
 from mldsim.analysis.statistics import Number
-from mldsim.errors import WorkFailed
+from mldsim.files import whole_file
 from mldsim.validation import ForceRow, Panel, Quantity, Validation
 
 MODEL, REFERENCE, INK, FAINT = "#0b6bd3", "#1a212b", "#1a212b", "#8a95a3"
@@ -67,19 +64,8 @@ def write_report(found: Validation, path: Path) -> None:
         When the file cannot be written.
     """
     text = render(found)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with unfinished.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    except OSError as error:
-        reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
-        raise WorkFailed(f"{path} could not be written: {reason}.") from error
-    finally:
-        with suppress(OSError):
-            unfinished.unlink()
+    with whole_file(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
 
 
 def render(found: Validation) -> str:

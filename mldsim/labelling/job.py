@@ -12,7 +12,6 @@ Labels of different theories never meet: what is not of this job is refused.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import struct
@@ -29,6 +28,7 @@ from numpy.typing import NDArray
 
 from mldsim.dataset import LARGEST_FORCE_RMS, LabelledFrames, Progress, save_frames
 from mldsim.errors import Cancelled, InputError, WorkFailed
+from mldsim.files import reason
 from mldsim.labelling.cp2k import Cp2kFailed, Cp2kShell, NotConverged, find_data, find_program, usable_cores, version_of
 from mldsim.labelling.engines import Engine
 from mldsim.labelling.sources import Configurations, fingerprint
@@ -218,7 +218,7 @@ def _assembled(
     labelled = []
     for number, system in enumerate(systems):
         reasons = [_unfit(labels[number, n]) for n in range(system.n_frames)]
-        kept = np.array([n for n, reason in enumerate(reasons) if not reason], dtype=np.intp)
+        kept = np.array([n for n, why in enumerate(reasons) if not why], dtype=np.intp)
         if not len(kept):
             continue
         provenance = {
@@ -231,10 +231,10 @@ def _assembled(
             "input": str(job["input"]),
         }
         left_out = []
-        for reason in sorted(set(reasons) - {""}):
-            which = [str(system.numbers[n]) for n, other in enumerate(reasons) if other == reason]
+        for why in sorted(set(reasons) - {""}):
+            which = [str(system.numbers[n]) for n, other in enumerate(reasons) if other == why]
             named = ", ".join(which[:20]) + (", ..." if len(which) > 20 else "")
-            left_out.append(f"{_count(len(which))} {reason} ({named})")
+            left_out.append(f"{_count(len(which))} {why} ({named})")
         if left_out:
             provenance["left_out"] = "; ".join(left_out)
         part = system.take(kept)
@@ -371,5 +371,6 @@ def _telling(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
-        raise WorkFailed(f"{folder} could not be written: {reason}; the same command goes on from there.") from error
+        raise WorkFailed(
+            f"{folder} could not be written: {reason(error)}; the same command goes on from there."
+        ) from error
