@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mldsim.errors import WorkFailed
+from mldsim.errors import InputError, WorkFailed
 
 
 def reason(error: OSError) -> str:
@@ -39,3 +39,32 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             unfinished.unlink()
+
+
+@contextmanager
+def locked(path: Path, refusal: str) -> Iterator[None]:
+    """Keep other processes out while the block runs; the lock is the system's and goes with the process.
+
+    Parameters
+    ----------
+    path : Path
+        A file made for it, which stays.
+    refusal : str
+        The sentence for who comes second.
+
+    Raises
+    ------
+    InputError
+        When another process is inside.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(refusal) from None
+        yield

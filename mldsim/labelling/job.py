@@ -17,7 +17,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from mldsim.dataset import LARGEST_FORCE_RMS, LabelledFrames, Progress, save_frames
 from mldsim.errors import Cancelled, InputError, WorkFailed
-from mldsim.files import reason
+from mldsim.files import locked, reason
 from mldsim.labelling.cp2k import Cp2kFailed, Cp2kShell, NotConverged, find_data, find_program, usable_cores, version_of
 from mldsim.labelling.engines import Engine
 from mldsim.labelling.sources import Configurations, fingerprint
@@ -350,20 +350,9 @@ def _difference(folder: Path, job: dict[str, str | int]) -> str:
     return "other frames" if before.get("frames") != job["frames"] else ""
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keep others out; the lock is the system's and goes with the process, however that ends."""
-    try:
-        import fcntl
-    except ImportError:  # Windows, where CP2K is a rare guest
-        yield
-        return
-    with (folder / _LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(f"Another command is labelling into {folder} at this moment; wait for it.") from None
-        yield
+def _locked(folder: Path) -> AbstractContextManager[None]:
+    """Keep other commands out of the folder."""
+    return locked(folder / _LOCK, f"Another command is labelling into {folder} at this moment; wait for it.")
 
 
 @contextmanager
