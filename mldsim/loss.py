@@ -12,7 +12,7 @@ import enum
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -30,13 +30,15 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 FORMAT = "mldsim-loss-model"
-SCHEMA = 1
+SCHEMA = 2
+"""2 added the committee."""
 
 # What a file from a stranger may ask of memory and arithmetic; every sensible model is far inside.
 LARGEST_FILE = 64 * 2**20
 LARGEST_CARD, DEEPEST_CARD = 2**20, 20
 LARGEST_NUMBER = 1e20
 MOST_FUNCTIONS, MOST_TERMS = 64, 256
+MOST_DRAWS = 64
 SHORTEST_CUTOFF = 1.0
 """angstrom; a shorter one would not reach along a bond."""
 
@@ -79,6 +81,26 @@ class FittedRanges:
 
 
 @dataclass(frozen=True)
+class Committee:
+    """What a model knows of its own errors; `mldsim.doubt` says what is made of it.
+
+    Attributes
+    ----------
+    draws : (n_draws, n_species, n_columns) float64
+        Changes of the coefficients that the fitted forces could not tell from none, per unit of force error; columns
+        as of `LossModel.with_coefficients`.
+    law : (n_species, 3) float64
+        scale (eV^2/angstrom^2), power and share: variance = scale * leverage^power + share * difference^2.
+    witness : LossModel or None
+        A richer form fitted to the same frames.
+    """
+
+    draws: NDArray[np.float64]
+    law: NDArray[np.float64]
+    witness: LossModel | None = None
+
+
+@dataclass(frozen=True)
 class LossModel:
     """Losses of all species.
 
@@ -102,6 +124,8 @@ class LossModel:
     ranges : FittedRanges
     card : dict
         Provenance for people: data, theory level, errors, stability, purpose.
+    committee : Committee or None
+        For the doubt of each agent, if the model was fitted with it.
     """
 
     name: str
@@ -116,11 +140,36 @@ class LossModel:
     quadratic: NDArray[np.float64]
     ranges: FittedRanges
     card: Mapping[str, Any] = field(default_factory=dict)
+    committee: Committee | None = None
 
     @property
     def cutoff(self) -> float:
         """angstrom"""
         return self.radial.cutoff
+
+    @property
+    def n_columns(self) -> int:
+        """Fitted numbers of one species."""
+        return self.n_parameters // len(self.symbols)
+
+    def with_coefficients(self, columns: NDArray[np.float64]) -> LossModel:
+        """The same form with other coefficients, and without a committee.
+
+        Parameters
+        ----------
+        columns : (n_species, n_columns) float64, eV
+            In the order of `kernels.design`: w, then the upper triangle of W of each rank.
+        """
+        n = self.linear.shape[1]
+        quadratic = np.zeros_like(self.quadratic)
+        if self.order >= 2:
+            upper = np.triu_indices(n)
+            size = len(upper[0])
+            for rank in range(self.max_rank + 1):
+                triangle = columns[:, n + rank * size : n + (rank + 1) * size]
+                quadratic[:, rank, upper[0], upper[1]] = triangle
+                quadratic[:, rank, upper[1], upper[0]] = triangle
+        return replace(self, linear=columns[:, :n].copy(), quadratic=quadratic, committee=None)
 
     @property
     def n_parameters(self) -> int:
@@ -166,6 +215,16 @@ def _file_schema() -> type[BaseModel]:
         distances_A: dict[str, span]  # noqa: N815
         invariants: dict[str, list[span]]
 
+    class LawEntry(Strict):
+        scale_eV2_A2: Annotated[float, Field(ge=0, le=LARGEST_NUMBER, allow_inf_nan=False)]  # noqa: N815
+        power: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+        share: Annotated[float, Field(ge=0, le=LARGEST_NUMBER, allow_inf_nan=False)]
+
+    class CommitteeEntry(Strict):
+        draws: dict[str, Annotated[list[list[finite]], Field(min_length=1, max_length=MOST_DRAWS)]]
+        law: dict[str, LawEntry]
+        witness: dict[str, Any] | None = None
+
     class ModelFile(Strict):
         format: Literal["mldsim-loss-model"]
         schema_: Annotated[int, Field(alias="schema", ge=1, le=SCHEMA)]
@@ -180,6 +239,7 @@ def _file_schema() -> type[BaseModel]:
         losses: dict[str, LossEntry]
         fitted_ranges: RangesEntry
         card: dict[str, Any]
+        committee: CommitteeEntry | None = None
 
     return ModelFile
 
@@ -383,7 +443,7 @@ def _validated(content: dict[str, Any], where: str) -> LossModel:
             quadratic[i, rank][upper] = values
             quadratic[i, rank].T[upper] = values
 
-    return LossModel(
+    model = LossModel(
         name=entry.name,
         symbols=symbols,
         masses=np.array([item.mass_amu for item in entry.species]),
@@ -400,6 +460,36 @@ def _validated(content: dict[str, Any], where: str) -> LossModel:
         ),
         card=entry.card,
     )
+    if entry.committee is None:
+        return model
+    return replace(model, committee=_committee(entry.committee, model, where))
+
+
+def _committee(entry: Any, model: LossModel, where: str) -> Committee:
+    """The committee of a model file; its witness is a model file within the file."""
+
+    def refuse(place: str, what: str) -> InputError:
+        return InputError(f"{where}: the field 'committee.{place}' {what}.")
+
+    for place, found in (("draws", entry.draws), ("law", entry.law)):
+        if set(found) != set(model.symbols):
+            raise refuse(place, f"must have exactly the species {', '.join(model.symbols)}")
+    if len({len(draws) for draws in entry.draws.values()}) != 1:
+        raise refuse("draws", "must have equally many draws for every species")
+    for symbol, draws in entry.draws.items():
+        for number, draw in enumerate(draws):
+            if len(draw) != model.n_columns:
+                raise refuse(f"draws.{symbol}.{number}", f"has {len(draw)} numbers where {model.n_columns} belong")
+    witness = None
+    if entry.witness is not None:
+        if entry.witness.get("format") != FORMAT or entry.witness.get("committee") is not None:
+            raise refuse("witness", "must be a loss model without a committee of its own")
+        witness = _validated(entry.witness, f"{where}, committee.witness")
+        if witness.symbols != model.symbols or witness.scope is not model.scope:
+            raise refuse("witness", "must have the species and the scope of the model")
+    draws = np.array([entry.draws[symbol] for symbol in model.symbols], np.float64).transpose(1, 0, 2)
+    laws = [entry.law[symbol] for symbol in model.symbols]
+    return Committee(draws, np.array([[law.scale_eV2_A2, law.power, law.share] for law in laws]), witness)
 
 
 def _is_small(card: Mapping[str, Any]) -> bool:
@@ -440,16 +530,28 @@ def save_model(model: LossModel, path: str | Path, *, force: bool = False) -> No
 
 
 def _content(model: LossModel) -> dict[str, Any]:
-    def rounded(values: NDArray[np.float64]) -> list[Any]:
+    def rounded(values: NDArray[np.float64], digits: int = 12) -> list[Any]:
         # 12 digits are far below any fit's uncertainty and halve the file.
-        return [float(f"{value:.12g}") for value in np.ravel(values)]
+        return [float(f"{value:.{digits}g}") for value in np.ravel(values)]
 
     symbols = model.symbols
     upper = np.triu_indices(model.linear.shape[1])
     pairs = {pair_name(a, b): (i, j) for i, a in enumerate(symbols) for j, b in enumerate(symbols)}
+    committee = model.committee
+    judges: dict[str, Any] = {}
+    if committee is not None:
+        judges["committee"] = {
+            # Five digits of a random draw: its leverage stays within a thousandth.
+            "draws": {symbol: [rounded(d[i], 5) for d in committee.draws] for i, symbol in enumerate(symbols)},
+            "law": {
+                symbol: dict(zip(("scale_eV2_A2", "power", "share"), rounded(committee.law[i]), strict=True))
+                for i, symbol in enumerate(symbols)
+            },
+            "witness": _content(committee.witness) if committee.witness is not None else None,
+        }
     return {
         "format": FORMAT,
-        "schema": SCHEMA,
+        "schema": 1 if committee is None else 2,  # the oldest that can say it
         "name": model.name,
         "species": [{"symbol": s, "mass_amu": float(m)} for s, m in zip(symbols, model.masses, strict=True)],
         "scope": model.scope.value,
@@ -479,4 +581,5 @@ def _content(model: LossModel) -> dict[str, Any]:
             },
         },
         "card": dict(model.card),
+        **judges,
     }

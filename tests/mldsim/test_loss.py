@@ -122,7 +122,7 @@ def nested(depth: int) -> dict:
     ("change", "told"),
     [
         (at("format", "recipe"), "not a loss model, because the field 'format'"),
-        (at("schema", 2), "has schema 2 and this mldsim reads up to 1; update mldsim"),
+        (at("schema", 3), "has schema 3 and this mldsim reads up to 2; update mldsim"),
         (at("schema", 10**30), "update mldsim"),
         (at("schema", 0), "'schema' must be at least 1; it is 0"),
         (at("schema", "1"), "'schema' must be a whole number"),
