@@ -80,7 +80,8 @@ class Doubt:
         # The wall is fixed: no coefficient changes it.
         form = replace(model, wall=replace(model.wall, stiffness=0.0))
         self._members = [ready(form.with_coefficients(draw)) for draw in committee.draws]
-        self._pair = (ready(model), ready(committee.witness)) if committee.witness is not None else None
+        self._own = ready(model)
+        self._witness = ready(committee.witness) if committee.witness is not None else None
 
     def __call__(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
         """Root mean square error to expect of a component of each force, (n_agents,) float64, eV/angstrom.
@@ -89,20 +90,39 @@ class Doubt:
         ----------
         positions : (n_agents, 3) float64, angstrom
         """
-        leverage, difference = self.signs(positions)
-        scale, power, share = self._law.T
-        return np.asarray(np.sqrt(expected(np.stack([scale, power, share]), leverage, difference)))
+        leverage, difference = self._signs(positions, self._own(positions).forces)
+        return np.asarray(np.sqrt(expected(self._law.T, leverage, difference)))
 
-    def signs(self, positions: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """What doubt is made of: leverage, without unit, and squared difference, eV^2/angstrom^2; (n_agents,) each."""
+    def compared(
+        self, positions: NDArray[np.float64], labels: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """What doubt is made of, beside what it shall tell, for `fit_law`.
+
+        Parameters
+        ----------
+        positions : (n_agents, 3) float64, angstrom
+        labels : (n_agents, 3) float64, eV/angstrom
+
+        Returns
+        -------
+        leverage : (n_agents,) float64
+        difference, error : (n_agents,) float64, eV^2/angstrom^2
+            Mean square over components.
+        """
+        forces = self._own(positions).forces
+        return *self._signs(positions, forces), np.mean((forces - labels) ** 2, axis=1)
+
+    def _signs(
+        self, positions: NDArray[np.float64], forces: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Leverage and squared difference."""
         leverage = np.zeros(len(positions))
         for member in self._members:
             leverage += np.mean(member(positions).forces ** 2, axis=1)
         leverage /= len(self._members)
-        if self._pair is None:
+        if self._witness is None:
             return leverage, np.zeros(len(positions))
-        own, witness = (evaluate(positions).forces for evaluate in self._pair)
-        return leverage, np.mean((own - witness) ** 2, axis=1)
+        return leverage, np.mean((forces - self._witness(positions).forces) ** 2, axis=1)
 
 
 def expected(

@@ -4,34 +4,65 @@ Every frame gives three rows per agent (`kernels.design`). They are streamed int
 together, so memory does not grow with the number of frames. Extra rows ask for the net force on each molecule: it is
 ten times smaller than the bond's forces, and it is what orders the molecules. Columns are scaled to unit norm; the
 ridge is relative to that.
+
+The sums are kept by fold and by kind of row (`mldsim.sums`), so that everything else follows without another pass over
+the frames: frames that no fit of the others explains are taken off again (`mldsim.screening`), ridge and weights are
+chosen by cross-validation (`mldsim.crossval`), the quadratic can be bounded below (`mldsim.bounded`), new frames are
+added to old sums, and the model learns how much to trust each of its forces (`mldsim.doubt`).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mldsim.bounded import bounded_solution
+from mldsim.crossval import Trial, cross_validate
 from mldsim.dataset import LabelledFrames, Progress
+from mldsim.doubt import DRAWS, Doubt, fit_law
+from mldsim.equations import NormalEquations
 from mldsim.errors import InputError, WorkFailed
 from mldsim.evaluator import TABLE_ROWS, Evaluator
 from mldsim.kernels import design
 from mldsim.kernels.neighbors import IMAGES, build_list
-from mldsim.loss import FittedRanges, LossModel, Scope, Wall
+from mldsim.loss import Committee, FittedRanges, LossModel, Scope, Wall
 from mldsim.molecules import find_molecules
 from mldsim.parameters import DeviceKind, Precision
 from mldsim.radial import TABLE_START, RadialBasis, check_basis, water_basis
+from mldsim.screening import BadFrame, absurd, outlying
 from mldsim.species import atomic_mass, atomic_number, pair_name
+from mldsim.sums import Kept, Rows, Sums, n_folds
 
 WALL_STIFFNESS = 30.0
 """eV/angstrom^2; our choice: a contact 0.1 angstrom inside the wall costs ten kT."""
 
 WALL_RADII = {"O-O": 2.25, "O-H": 0.80, "H-H": 1.20}
 """angstrom; just below the closest contacts of water at 600 K. Other pairs: 0.9 times the data's closest contact."""
+
+
+FORM = {
+    "scope": "--scope",
+    "order": "--order",
+    "max_rank": "--max-rank",
+    "n_radial": "--radial",
+    "cutoff": "--cutoff",
+}
+"""Settings that say what is summed, and their options; ridge and weights can be changed afterwards."""
+
+WITNESS_RIDGE = 1e-7
+"""Of a fit that is not run, only compared: it need not be steadied more than rounding asks for."""
+
+CALIBRATION_FRAMES = 60
+"""On which the law of doubt is fitted: some ten thousand agents, for three numbers of each species."""
+
+MOST_NAMED = 100
+"""Bad frames in a model's card."""
 
 
 @dataclass(frozen=True)
@@ -111,63 +142,13 @@ class ForceErrors:
         return numbers
 
 
-class NormalEquations:
-    """The streamed sums D^T D and D^T F of all rows seen so far.
-
-    Attributes
-    ----------
-    matrix : (n, n) float64
-        Only the upper triangle is kept.
-    vector : (n,) float64
-    """
-
-    def __init__(self, size: int) -> None:
-        self.matrix = np.zeros((size, size))
-        self.vector = np.zeros(size)
-
-    def add(self, rows: NDArray[np.float64], targets: NDArray[np.float64], weight: float = 1.0) -> None:
-        """Add weighted rows (n_rows, size) and targets (n_rows,)."""
-        from scipy.linalg.blas import dsyrk
-
-        # In place, one triangle: BLAS sees the transpose of our row-major arrays.
-        dsyrk(weight * weight, rows.T, beta=1.0, c=self.matrix.T, overwrite_c=True, lower=True)
-        self.vector += (weight * weight) * (rows.T @ targets)
-
-    def solve(self, ridge: float) -> NDArray[np.float64]:
-        """Coefficients (size,) of the ridge regression.
-
-        Raises
-        ------
-        WorkFailed
-            If the rows do not determine the coefficients.
-        """
-        from scipy.linalg import LinAlgError, cho_factor, cho_solve
-
-        scale = np.sqrt(np.diag(self.matrix))
-        # A function that no pair ever reached has no rows; its coefficient stays zero.
-        used = scale > 1e-12 * scale.max(initial=0.0)
-        if not used.any():
-            raise WorkFailed("The frames determine nothing: no two agents come closer than the cutoff.")
-        inverse = 1.0 / scale[used]
-        scaled = self.matrix[np.ix_(used, used)] * inverse[:, None] * inverse
-        scaled[np.diag_indices_from(scaled)] += ridge
-        try:
-            factor = cho_factor(scaled, overwrite_a=True, check_finite=False)  # reads the upper triangle
-        except LinAlgError:
-            raise WorkFailed(
-                "The frames do not determine all coefficients; give more frames, fewer functions or a larger --ridge."
-            ) from None
-        solution = np.zeros(len(scale))
-        solution[used] = cho_solve(factor, self.vector[used] * inverse, check_finite=False) * inverse
-        return solution
-
-
 class DesignMatrix:
     """Regression rows of one frame after the other, for one model form."""
 
     def __init__(self, symbols: tuple[str, ...], settings: FitSettings, radial: RadialBasis, wall: Wall) -> None:
         self.symbols = symbols
         self.settings = settings
+        self.radial = radial
         self.wall = wall
         self.n_fields = len(symbols) * radial.n_radial
         self.columns = design.n_features(self.n_fields, settings.order, settings.max_rank)
@@ -175,6 +156,82 @@ class DesignMatrix:
         rows = TABLE_ROWS[Precision.DOUBLE]
         self._table = radial.table(rows)
         self._per_row = (rows - 1) / (settings.cutoff - TABLE_START)
+
+    @property
+    def size(self) -> int:
+        """Number of columns of all species."""
+        return len(self.symbols) * self.columns
+
+    def form(self) -> dict[str, Any]:
+        """What the columns mean, as JSON; `from_form` makes the same columns of it."""
+        settings = self.settings
+        return {
+            "symbols": list(self.symbols),
+            "scope": settings.scope.value,
+            "order": settings.order,
+            "max_rank": settings.max_rank,
+            "n_radial": settings.n_radial,
+            "cutoff": settings.cutoff,
+            "wall_stiffness": self.wall.stiffness,
+            "wall_radius": self.wall.radius.tolist(),
+        }
+
+    @classmethod
+    def from_form(cls, form: Mapping[str, Any]) -> DesignMatrix:
+        """The columns of kept sums.
+
+        Raises
+        ------
+        InputError
+            If the form is none that this mldsim can make.
+        """
+        try:
+            settings = FitSettings(
+                scope=Scope(form["scope"]),
+                order=int(form["order"]),
+                max_rank=int(form["max_rank"]),
+                n_radial=int(form["n_radial"]),
+                cutoff=float(form["cutoff"]),
+            )
+            symbols = tuple(str(symbol) for symbol in form["symbols"])
+            radius = np.array(form["wall_radius"], np.float64)
+            stiffness = float(form["wall_stiffness"])
+        except (KeyError, TypeError, ValueError):
+            raise InputError("The form of the kept sums cannot be read; fit all frames anew.") from None
+        n = len(symbols)
+        if radius.shape != (n, n) or not (radius > 0).all() or not (radius < settings.cutoff).all() or stiffness <= 0:
+            raise InputError("The wall of the kept sums cannot be; fit all frames anew.")
+        matrix = cls(
+            symbols, settings, water_basis(symbols, settings.n_radial, settings.cutoff), Wall(stiffness, radius)
+        )
+        if matrix.form() != dict(form):
+            raise InputError("The kept sums are of a form that this mldsim does not know; fit all frames anew.")
+        return matrix
+
+    def model(
+        self, coefficients: NDArray[np.float64], name: str, ranges: FittedRanges, card: Mapping[str, Any] | None = None
+    ) -> LossModel:
+        """The loss model of these coefficients (size,)."""
+        n, settings = len(self.symbols), self.settings
+        empty = LossModel(
+            name=name,
+            symbols=self.symbols,
+            masses=np.array([atomic_mass(s) for s in self.symbols]),
+            scope=settings.scope,
+            order=settings.order,
+            max_rank=settings.max_rank,
+            radial=self.radial,
+            wall=self.wall,
+            linear=np.zeros((n, self.n_fields)),
+            quadratic=np.zeros((n, settings.max_rank + 1, self.n_fields, self.n_fields)),
+            ranges=ranges,
+            card=card or {},
+        )
+        return empty.with_coefficients(coefficients.reshape(n, self.columns))
+
+    def quadratic_blocks(self) -> list[NDArray[np.int64]]:
+        """Columns of every W_a^l, (n_fields, n_fields) each."""
+        return [a * self.columns + rank for a in range(len(self.symbols)) for rank in self._index]
 
     def fields(
         self, positions: NDArray[np.float64], species: NDArray[np.int32], box: NDArray[np.float64]
@@ -209,14 +266,64 @@ class DesignMatrix:
         return rows, wall, fields, shortest
 
 
+@dataclass(frozen=True)
+class Inference:
+    """What a fit found.
+
+    Attributes
+    ----------
+    model : LossModel
+    settings : FitSettings
+        As given, or with the ridge and the weights that cross-validation chose.
+    bad_frames : tuple of BadFrame
+        Left out, the worst first.
+    trials : tuple of Trial
+        Of cross-validation; `chosen` is among them. Empty and None without.
+    kept : Kept
+        For `mldsim.sums.save_sums`, or to be extended.
+    """
+
+    model: LossModel
+    settings: FitSettings
+    bad_frames: tuple[BadFrame, ...]
+    trials: tuple[Trial, ...]
+    chosen: Trial | None
+    kept: Kept
+
+
 def fit(
     systems: Sequence[LabelledFrames],
     settings: FitSettings,
     *,
     name: str = "model",
     card: Mapping[str, Any] | None = None,
+    doubt: bool = False,
     progress: Progress | None = None,
 ) -> LossModel:
+    """Infer the losses of all species from labelled frames: `infer` with what most callers need.
+
+    Parameters
+    ----------
+    systems, settings, name, card, doubt, progress
+        See `infer`.
+    """
+    return infer(systems, settings, name=name, card=card, doubt=doubt, progress=progress).model
+
+
+def infer(
+    systems: Sequence[LabelledFrames],
+    settings: FitSettings,
+    *,
+    name: str = "model",
+    card: Mapping[str, Any] | None = None,
+    numbers: Sequence[NDArray[np.intp]] | None = None,
+    known: Kept | None = None,
+    cross_validation: bool = False,
+    keep_bad_frames: bool = False,
+    bounded: bool = False,
+    doubt: bool = False,
+    progress: Progress | None = None,
+) -> Inference:
     """Infer the losses of all species from labelled frames.
 
     Parameters
@@ -227,86 +334,62 @@ def fit(
     name : str
     card : mapping
         Provenance to store with the model.
+    numbers : sequence of (n_frames,) int, optional
+        What messages call the frames of each system; their indices, if it is not given.
+    known : Kept, optional
+        Sums of earlier frames, which are fitted together with the new ones. They are added to. The form of the settings
+        must be that of the sums.
+    cross_validation : bool
+        Choose ridge and row weights, see `mldsim.crossval`.
+    keep_bad_frames : bool
+        Leave out no frame; see `mldsim.screening`.
+    bounded : bool
+        Make every W positive semidefinite, see `mldsim.bounded`.
+    doubt : bool
+        Give the model a committee and a witness, see `mldsim.doubt`; always, when the known sums have a witness.
     progress : callable
         May raise to cancel; nothing is kept then.
-
-    Returns
-    -------
-    LossModel
 
     Raises
     ------
     InputError
-        If there are no frames, or a box is smaller than the cutoff.
+        If there are no frames, a box is smaller than the cutoff, or the known sums do not fit the request.
     WorkFailed
         If the frames do not determine the coefficients.
     """
-    began = time.monotonic()
-    n_frames = sum(len(system.positions) for system in systems)
-    if n_frames == 0:
-        raise InputError("There are no frames to fit; give more data or a smaller --holdout.")
-    symbols = _species_of(systems)
-    radial = water_basis(symbols, settings.n_radial, settings.cutoff)
-    wall = _wall(symbols, systems)
-    matrix = DesignMatrix(symbols, settings, radial, wall)
-    equations = NormalEquations(len(symbols) * matrix.columns)
-    lowest = np.full((len(symbols), matrix.n_fields), np.inf)
-    highest = np.full_like(lowest, -np.inf)
-    nearest = np.full((len(symbols), len(symbols)), np.inf)
-    done = 0
-    for system in systems:
-        species = np.array([symbols.index(s) for s in system.symbols], np.int32)
-        for positions, forces, box in zip(system.positions, system.forces, system.boxes, strict=True):
-            rows, wall_force, fields, shortest = matrix.rows(positions, species, box)
-            targets = forces.ravel() - wall_force
-            equations.add(rows, targets)
-            if settings.net_force_weight or settings.torque_weight:
-                # Found anew in every frame: in hot water protons change their molecule.
-                molecules = _Molecules(system.symbols, positions, box)
-                if settings.net_force_weight:
-                    equations.add(molecules.sum(rows), molecules.sum(targets), settings.net_force_weight)
-                if settings.torque_weight:
-                    equations.add(molecules.torque(rows), molecules.torque(targets), settings.torque_weight)
-            for a in range(len(symbols)):
-                lowest[a] = np.minimum(lowest[a], fields[species == a, 0].min(axis=0, initial=np.inf))
-                highest[a] = np.maximum(highest[a], fields[species == a, 0].max(axis=0, initial=-np.inf))
-                nearest[a] = np.minimum(nearest[a], shortest[species == a].min(axis=0, initial=np.inf))
-            done += 1
-            if progress:
-                progress(0.95 * done / n_frames, f"frame {done} of {n_frames}")
-    if progress:
-        progress(0.95, "solving")
-    theta = equations.solve(settings.ridge).reshape(len(symbols), matrix.columns)
-    linear, quadratic = _unpack(theta, matrix.n_fields, settings)
-    if progress:
-        progress(1.0, "done")
-    return LossModel(
-        name=name,
-        symbols=symbols,
-        masses=np.array([atomic_mass(s) for s in symbols]),
-        scope=settings.scope,
-        order=settings.order,
-        max_rank=settings.max_rank,
-        radial=radial,
-        wall=wall,
-        linear=linear,
-        quadratic=quadratic,
-        ranges=FittedRanges(
-            {
-                pair_name(a, b): (float(min(nearest[i, j], settings.cutoff)), settings.cutoff)
-                for i, a in enumerate(symbols)
-                for j, b in enumerate(symbols)
-            },
-            np.stack([lowest, highest], axis=-1),
-        ),
-        card={
-            "frames": n_frames,
-            "ridge": settings.ridge,
-            "net_force_weight": settings.net_force_weight,
-            "torque_weight": settings.torque_weight,
-            "fit_seconds": round(time.monotonic() - began, 2),
-            **(card or {}),
-        },
+    doubt = doubt or (known is not None and known.witness is not None)
+    work = _Fit(systems, settings, numbers, known, cross_validation, doubt, progress)
+    work.gather(keep_bad_frames)
+    if not keep_bad_frames:
+        work.leave_out_bad_frames()
+    if cross_validation:
+        work.choose()
+    coefficients, told = work.bounded_solution() if bounded else (work.solution(), {})
+    model = work.model(coefficients, name, told | dict(card or {}))
+    if doubt:
+        model = work.with_committee(model, bounded)
+    work.stage("done", 1.0)(1.0, "done")
+    kept = replace(work.kept, frame_errors=np.concatenate([work.known_errors, work.errors[work.good]]))
+    return Inference(model, work.settings, tuple(work.bad_frames), work.trials, work.chosen, kept)
+
+
+def witness_settings(settings: FitSettings, smallest_edge: float) -> FitSettings:
+    """The richer form that judges a model: one that the model's form is nearly a part of.
+
+    Parameters
+    ----------
+    settings : FitSettings
+    smallest_edge : float, angstrom
+        Of all boxes; no cutoff may be longer.
+    """
+    return replace(
+        settings,
+        order=max(settings.order, 2),
+        max_rank=3,
+        n_radial=min(settings.n_radial + 2, 32),
+        cutoff=max(settings.cutoff, min(settings.cutoff + 1.5, 6.0, smallest_edge)),
+        net_force_weight=0.0,
+        torque_weight=0.0,
     )
 
 
@@ -389,18 +472,6 @@ def _closest_contact(a: str, b: str, systems: Sequence[LabelledFrames]) -> float
     return closest if np.isfinite(closest) else 1.0
 
 
-def _unpack(
-    theta: NDArray[np.float64], n_fields: int, settings: FitSettings
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Split the columns of `kernels.design` into w and the symmetric W."""
-    linear = theta[:, :n_fields].copy()
-    quadratic = np.zeros((len(theta), settings.max_rank + 1, n_fields, n_fields))
-    if settings.order == 2:
-        index = design.feature_index(n_fields, settings.max_rank)
-        quadratic[:] = theta[:, index]
-    return linear, quadratic
-
-
 class _Molecules:
     """Sums over the agents of each molecule of one frame; single atoms are no molecules."""
 
@@ -434,3 +505,380 @@ class _Molecules:
         fx, fy, fz = force[:, 0], force[:, 1], force[:, 2]
         moment = np.stack([y * fz - z * fy, z * fx - x * fz, x * fy - y * fx], axis=1)
         return self.sum(moment.reshape(rows.shape))
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """One frame to fit: of which system, which one there, what messages call it, and in which fold it lies."""
+
+    system: LabelledFrames
+    species: NDArray[np.int32]
+    kind: int
+    index: int
+    number: int
+    fold: int
+
+    @property
+    def positions(self) -> NDArray[np.float64]:
+        return np.asarray(self.system.positions[self.index])
+
+    @property
+    def forces(self) -> NDArray[np.float64]:
+        return np.asarray(self.system.forces[self.index])
+
+    @property
+    def box(self) -> NDArray[np.float64]:
+        return np.asarray(self.system.boxes[self.index])
+
+
+def _dealt(
+    systems: Sequence[LabelledFrames], symbols: tuple[str, ...], numbers: Sequence[NDArray[np.intp]] | None, folds: int
+) -> list[_Frame]:
+    """All frames with their folds: contiguous blocks of each system, in time; small systems are spread over all."""
+    frames: list[_Frame] = []
+    first = 0
+    for kind, system in enumerate(systems):
+        species = np.array([symbols.index(s) for s in system.symbols], np.int32)
+        n = system.n_frames
+        order = np.arange(n) if system.steps is None else np.argsort(system.steps, kind="stable")
+        place = np.empty(n, int)
+        place[order] = np.arange(n)
+        for index in range(n):
+            fold = int(place[index]) * folds // n if n >= folds else (first + index) % folds
+            number = int(numbers[kind][index]) if numbers is not None else index
+            frames.append(_Frame(system, species, kind, index, number, fold))
+        first += n if n < folds else 0
+    return frames
+
+
+class _Fit:
+    """The steps of one fit; `infer` calls them in their order."""
+
+    def __init__(
+        self,
+        systems: Sequence[LabelledFrames],
+        settings: FitSettings,
+        numbers: Sequence[NDArray[np.intp]] | None,
+        known: Kept | None,
+        cross_validation: bool,
+        doubt: bool,
+        progress: Progress | None,
+    ) -> None:
+        self._began = time.monotonic()
+        self._progress = progress
+        n_frames = sum(len(system.positions) for system in systems)
+        if n_frames == 0:
+            raise InputError("There are no frames to fit; give more data or a smaller --holdout.")
+        self.settings = settings
+        self.matrix = self._columns(systems, settings, known)
+        symbols = self.matrix.symbols
+        self.known_errors = known.frame_errors if known is not None else np.empty(0)
+        if known is None:
+            kinds = [Rows.FORCES]
+            kinds += [Rows.NET_FORCES] if settings.net_force_weight or cross_validation else []
+            kinds += [Rows.TORQUES] if settings.torque_weight else []
+            folds = n_folds(n_frames, self.matrix.size, len(kinds))
+            known = Kept(
+                Sums(self.matrix.form(), self.matrix.size, kinds, folds),
+                None,
+                lowest=np.full((len(symbols), self.matrix.n_fields), np.inf),
+                highest=np.full((len(symbols), self.matrix.n_fields), -np.inf),
+                nearest=np.full((len(symbols), len(symbols)), np.inf),
+            )
+            if doubt:
+                richer = witness_settings(settings, min(float(system.boxes.min()) for system in systems))
+                radial = water_basis(symbols, richer.n_radial, richer.cutoff)
+                witness = DesignMatrix(symbols, richer, radial, self.matrix.wall)
+                known.witness = Sums(witness.form(), witness.size, [Rows.FORCES], folds)
+        elif doubt and known.witness is None:
+            raise InputError(
+                "The kept sums were made without --doubt, so that there are none of the witness; "
+                "leave the option out, or fit all frames anew."
+            )
+        self.kept = known
+        self.frames = _dealt(systems, symbols, numbers, known.model.folds)
+        self.good = np.ones(len(self.frames), bool)
+        self.errors = np.zeros(len(self.frames))
+        self.labels = np.array([np.sqrt(np.mean(np.square(frame.forces))) for frame in self.frames])
+        self.kinds = np.array([frame.kind for frame in self.frames], np.intp)
+        self.bad_frames: list[BadFrame] = []
+        self.trials: tuple[Trial, ...] = ()
+        self.chosen: Trial | None = None
+        self._ranges: list[tuple[NDArray[np.float64], ...]] = []
+        # How long the steps take, roughly: the number of products, relative to gathering.
+        self._shares = {"gather": 1.0, "screen": 0.05, "choose": 0.2 * cross_validation, "solve": 0.02}
+        if known.witness is not None:
+            self._shares["witness"] = (known.witness.size / known.model.size) ** 2 + 0.3
+        self._done = 0.0
+
+    @staticmethod
+    def _columns(systems: Sequence[LabelledFrames], settings: FitSettings, known: Kept | None) -> DesignMatrix:
+        symbols = _species_of(systems)
+        if known is None:
+            radial = water_basis(symbols, settings.n_radial, settings.cutoff)
+            return DesignMatrix(symbols, settings, radial, _wall(symbols, systems))
+        matrix = DesignMatrix.from_form(known.model.form)
+        new = [symbol for symbol in symbols if symbol not in matrix.symbols]
+        if new:
+            raise InputError(
+                f"The kept sums know {', '.join(matrix.symbols)}, not {', '.join(new)}; fit all frames anew."
+            )
+        if matrix.size != known.model.size:
+            raise InputError(f"The kept sums have {known.model.size} columns where their form has {matrix.size}.")
+        for setting, option in FORM.items():
+            mine, theirs = (
+                value.value if isinstance(value, Scope) else value
+                for value in (getattr(settings, setting), getattr(matrix.settings, setting))
+            )
+            if mine != theirs:
+                raise InputError(
+                    f"The kept sums are of {option} {theirs}, and {mine} was asked for; "
+                    "leave the option out, or fit all frames anew."
+                )
+        return matrix
+
+    def stage(self, name: str, upto: float | None = None) -> Progress:
+        """Progress within one step of the fit."""
+        total = sum(self._shares.values())
+        first = self._done
+        last = min(first + self._shares.get(name, 0.0) / total, 1.0) if upto is None else upto
+        self._done = last
+
+        def report(fraction: float, what: str = "") -> None:
+            if self._progress:
+                self._progress(min(first + (last - first) * fraction, 1.0), what)
+
+        return report
+
+    # -- rows ---------------------------------------------------------------------------------------------------------
+
+    def _rows(
+        self, frame: _Frame, matrix: DesignMatrix, sums: Sums
+    ) -> tuple[list[tuple[Rows, NDArray[np.float64], NDArray[np.float64]]], tuple[NDArray[np.float64], ...]]:
+        """Rows and targets of each kind, and the ranges of the frame: lowest, highest, nearest."""
+        rows, wall, fields, shortest = matrix.rows(frame.positions, frame.species, frame.box)
+        targets = frame.forces.ravel() - wall
+        found = [(Rows.FORCES, rows, targets)]
+        if Rows.NET_FORCES in sums.parts or Rows.TORQUES in sums.parts:
+            # Found anew in every frame: in hot water protons change their molecule.
+            molecules = _Molecules(frame.system.symbols, frame.positions, frame.box)
+            if Rows.NET_FORCES in sums.parts:
+                found.append((Rows.NET_FORCES, molecules.sum(rows), molecules.sum(targets)))
+            if Rows.TORQUES in sums.parts:
+                found.append((Rows.TORQUES, molecules.torque(rows), molecules.torque(targets)))
+        species = [frame.species == a for a in range(len(matrix.symbols))]
+        return found, (
+            np.array([fields[mine, 0].min(axis=0, initial=np.inf) for mine in species]),
+            np.array([fields[mine, 0].max(axis=0, initial=-np.inf) for mine in species]),
+            np.array([shortest[mine].min(axis=0, initial=np.inf) for mine in species]),
+        )
+
+    def gather(self, keep_bad_frames: bool) -> None:
+        """Sum the rows of all frames, but those whose labels are absurd."""
+        report = self.stage("gather")
+        if not keep_bad_frames:
+            found, median = absurd(self.labels, self.kinds)
+            for number in np.flatnonzero(found):
+                self._name(number, self.labels[number], median[number], absurd=True)
+        for number, frame in enumerate(self.frames):
+            report(number / len(self.frames), f"frame {number + 1} of {len(self.frames)}")
+            if not self.good[number]:
+                self._ranges.append(())
+                continue
+            found_rows, ranges = self._rows(frame, self.matrix, self.kept.model)
+            for kind, rows, targets in found_rows:
+                self.kept.model.parts[kind][frame.fold].add(rows, targets)
+            self._ranges.append(ranges)
+
+    def _name(self, number: int, error: float, median: float, *, absurd: bool) -> None:
+        """Note a frame as bad."""
+        frame = self.frames[number]
+        steps = frame.system.steps
+        self.good[number] = False
+        self.bad_frames.append(
+            BadFrame(
+                Path(frame.system.source).name, frame.system.provenance.get("name", ""), frame.number,
+                None if steps is None else int(steps[frame.index]), float(error), float(median), absurd,
+            )
+        )  # fmt: skip
+
+    # -- solutions ----------------------------------------------------------------------------------------------------
+
+    def _weights(self) -> dict[Rows, float]:
+        return {
+            Rows.FORCES: 1.0,
+            Rows.NET_FORCES: self.settings.net_force_weight,
+            Rows.TORQUES: self.settings.torque_weight,
+        }
+
+    def _equations(self, without: int | None = None) -> NormalEquations:
+        return self.kept.model.equations(self._weights(), without)
+
+    def solution(self) -> NDArray[np.float64]:
+        """Coefficients of all folds together."""
+        return self._equations().solve(self.settings.ridge)
+
+    def _fold_models(self) -> list[LossModel]:
+        """For each fold a model of all others; where frames are too few for that, the model of all."""
+        folds = self.kept.model.folds
+        try:
+            if folds == 1:
+                raise WorkFailed
+            found = [self._equations(without=fold).solve(self.settings.ridge) for fold in range(folds)]
+        except WorkFailed:
+            found = [self.solution()] * folds
+        return [self._bare(self.matrix, coefficients) for coefficients in found]
+
+    @staticmethod
+    def _bare(matrix: DesignMatrix, coefficients: NDArray[np.float64]) -> LossModel:
+        """A model to be evaluated here and thrown away."""
+        nothing = FittedRanges({}, np.zeros((len(matrix.symbols), matrix.n_fields, 2)))
+        return matrix.model(coefficients, "fold", nothing)
+
+    def leave_out_bad_frames(self) -> None:
+        """Name the frames that a fit of the others does not explain, take their rows off, and look again."""
+        report = self.stage("screen")
+        while True:
+            self._judge(report)
+            good = np.flatnonzero(self.good)
+            found, median = outlying(self.errors[good], self.labels[good], self.kinds[good], self.known_errors)
+            if not found.any():
+                break
+            for number, middle in zip(good[found], median[found], strict=True):
+                frame = self.frames[number]
+                for kind, rows, targets in self._rows(frame, self.matrix, self.kept.model)[0]:
+                    self.kept.model.parts[kind][frame.fold].remove(rows, targets)
+                self._name(number, self.errors[number], middle, absurd=False)
+        self.bad_frames.sort(key=lambda bad: -bad.error / max(bad.median, 1e-12))
+
+    def _judge(self, report: Progress) -> None:
+        """Root mean square force error of every frame by the model of the other folds."""
+        models = self._fold_models()
+        evaluator, last = None, None
+        for number in sorted(np.flatnonzero(self.good), key=lambda n: (self.kinds[n], self.frames[n].fold)):
+            frame = self.frames[number]
+            here = (frame.kind, frame.fold)
+            if evaluator is None or here != last or not np.array_equal(evaluator.box, frame.box):
+                evaluator = Evaluator(
+                    models[frame.fold], frame.species, frame.box, device=DeviceKind.CPU, precision=Precision.DOUBLE
+                )
+                last = here
+            error = evaluator(frame.positions).forces - frame.forces
+            self.errors[number] = np.sqrt(np.mean(np.square(error)))
+            report(0.5, "looking for bad frames")
+
+    def choose(self) -> None:
+        """Ridge and row weights by cross-validation."""
+        self.chosen, self.trials = cross_validate(self.kept.model, self.settings.torque_weight, self.stage("choose"))
+        self.settings = replace(
+            self.settings,
+            ridge=self.chosen.ridge,
+            net_force_weight=self.chosen.net_force_weight,
+            torque_weight=self.chosen.torque_weight,
+        )
+
+    def bounded_solution(self) -> tuple[NDArray[np.float64], dict[str, Any]]:
+        """Coefficients with a quadratic that is bounded below, and what that costs."""
+        if self.settings.order != 2:
+            raise InputError("--bounded makes a quadratic bounded below: give --order 2 with it.")
+        equations = self._equations()
+        found = bounded_solution(equations, self.settings.ridge, self.matrix.quadratic_blocks(), self.stage("solve"))
+        both = np.stack([equations.solve(self.settings.ridge), found.coefficients], axis=1)
+        forces = self.kept.model.equations({Rows.FORCES: 1.0})
+        free, bounded = 1e3 * np.sqrt(forces.squared_errors(both) / forces.count)
+        return found.coefficients, {
+            "bounded": {
+                "train_force_rmse_meV_A": round(float(bounded), 3),
+                "free_train_force_rmse_meV_A": round(float(free), 3),
+                "gap_percent": round(100.0 * found.gap, 4),
+                "iterations": found.iterations,
+            }
+        }
+
+    # -- the model ----------------------------------------------------------------------------------------------------
+
+    def model(self, coefficients: NDArray[np.float64], name: str, card: Mapping[str, Any]) -> LossModel:
+        """The model with its ranges and what is known of its fit."""
+        kept, symbols, cutoff = self.kept, self.matrix.symbols, self.settings.cutoff
+        for ranges in (found for found, good in zip(self._ranges, self.good, strict=True) if good):
+            lowest, highest, nearest = ranges
+            kept.lowest = np.minimum(kept.lowest, lowest)
+            kept.highest = np.maximum(kept.highest, highest)
+            kept.nearest = np.minimum(kept.nearest, nearest)
+        told: dict[str, Any] = {
+            "frames": int(self.good.sum()) + len(self.known_errors),
+            "ridge": self.settings.ridge,
+            "net_force_weight": self.settings.net_force_weight,
+            "torque_weight": self.settings.torque_weight,
+            "fit_seconds": round(time.monotonic() - self._began, 2),
+        }
+        if self.bad_frames:
+            told["bad_frames"] = [bad.to_json() for bad in self.bad_frames[:MOST_NAMED]]
+        if self.trials:
+            told["cross_validation"] = {
+                "folds": kept.model.folds,
+                "trials": [trial.to_json() for trial in self.trials],
+            }
+        return self.matrix.model(
+            coefficients,
+            name,
+            FittedRanges(
+                {
+                    pair_name(a, b): (float(min(kept.nearest[i, j], cutoff)), cutoff)
+                    for i, a in enumerate(symbols)
+                    for j, b in enumerate(symbols)
+                },
+                np.stack([kept.lowest, kept.highest], axis=-1),
+            ),
+            told | dict(card),
+        )
+
+    def with_committee(self, model: LossModel, bounded: bool) -> LossModel:
+        """The same model with its committee, its witness and the law of its doubt."""
+        assert self.kept.witness is not None
+        report = self.stage("witness", 1.0)
+        sums, judged = self.kept.witness, self.kept.model
+        matrix = DesignMatrix.from_form(sums.form)
+        good = [frame for frame, fine in zip(self.frames, self.good, strict=True) if fine]
+        for number, frame in enumerate(good):
+            report(0.75 * number / len(good), f"witness, frame {number + 1} of {len(good)}")
+            for kind, rows, targets in self._rows(frame, matrix, sums)[0]:
+                sums.parts[kind][frame.fold].add(rows, targets)
+        rng = np.random.default_rng(0)
+        ridge, forces = self.settings.ridge, {Rows.FORCES: 1.0}
+
+        def draws(without: int | None) -> NDArray[np.float64]:
+            found = judged.equations(forces, without).factor(max(ridge, WITNESS_RIDGE)).draws(DRAWS, rng)
+            return found.T.reshape(DRAWS, len(self.matrix.symbols), self.matrix.columns)
+
+        def witness(without: int | None) -> LossModel:
+            return self._bare(matrix, sums.equations(forces, without).solve(WITNESS_RIDGE))
+
+        # A bounded fit of each fold would take long, and a fit so stiff hardly follows what it is fitted to.
+        models = [model] * judged.folds if bounded else self._fold_models()
+        plain = np.zeros((len(self.matrix.symbols), 3))
+        picked = [good[i] for i in np.unique(np.linspace(0, len(good) - 1, CALIBRATION_FRAMES).astype(int))]
+        samples = [self.kept.samples]
+        for fold in range(judged.folds):
+            mine = [frame for frame in picked if frame.fold == fold]
+            without = fold if judged.folds > 1 else None
+            committee = Committee(draws(without), plain, witness(without))
+            member = replace(models[fold], committee=committee)
+            for number, frame in enumerate(mine):
+                report(0.75 + 0.25 * (fold + number / len(mine)) / judged.folds, "how much to doubt")
+                seen = Doubt(
+                    member, frame.species, frame.box, device=DeviceKind.CPU, precision=Precision.DOUBLE
+                ).compared(frame.positions, frame.forces)
+                samples.append(np.column_stack([frame.species, *seen]))
+        self.kept.samples = np.concatenate(samples)
+        law = fit_law(self.kept.samples, len(self.matrix.symbols))
+        last = replace(witness(None), name=f"{model.name}, witness", ranges=self._witness_ranges(matrix))
+        return replace(model, committee=Committee(draws(None), law, last))
+
+    def _witness_ranges(self, matrix: DesignMatrix) -> FittedRanges:
+        """Nobody reads the ranges of a witness; its file asks for distances."""
+        symbols = matrix.symbols
+        return FittedRanges(
+            {pair_name(a, b): (0.0, matrix.settings.cutoff) for a in symbols for b in symbols},
+            np.zeros((len(symbols), matrix.n_fields, 2)),
+        )

@@ -1,0 +1,88 @@
+"""Normal equations: what is solved, scored and drawn from sums is what the rows themselves give."""
+
+import numpy as np
+import pytest
+
+from mldsim.equations import NormalEquations, weighted_sum
+from mldsim.errors import WorkFailed
+
+
+def test_ridge_regression_is_the_textbook_one():
+    rng = np.random.default_rng(0)
+    rows, targets = rng.normal(size=(40, 5)) * [1, 10, 0.1, 3, 1], rng.normal(size=40)
+    equations = NormalEquations(5)
+    equations.add(rows[:25], targets[:25])
+    equations.add(rows[25:], targets[25:])
+    scale = np.linalg.norm(rows, axis=0)
+    scaled = rows / scale
+    expected = np.linalg.solve(scaled.T @ scaled + 0.01 * np.eye(5), scaled.T @ targets) / scale
+    assert equations.solve(0.01) == pytest.approx(expected)
+
+
+def test_weights_multiply_the_rows():
+    rng = np.random.default_rng(0)
+    rows, targets = rng.normal(size=(6, 3)), rng.normal(size=6)
+    weighted, scaled = NormalEquations(3), NormalEquations(3)
+    weighted.add(rows, targets, weight=2.0)
+    scaled.add(2.0 * rows, 2.0 * targets)
+    assert weighted.solve(0.0) == pytest.approx(scaled.solve(0.0))
+
+
+def test_rows_that_are_taken_off_leave_no_trace(rng):
+    rows, targets = rng.normal(size=(30, 6)), rng.normal(size=30)
+    some, all_of_them = NormalEquations(6), NormalEquations(6)
+    some.add(rows[:20], targets[:20])
+    all_of_them.add(rows, targets)
+    all_of_them.remove(rows[20:], targets[20:])
+    assert all_of_them.solve(0.0) == pytest.approx(some.solve(0.0))
+    assert all_of_them.square == pytest.approx(some.square)
+    assert all_of_them.count == 20
+
+
+def test_errors_follow_from_the_sums_alone(rng):
+    rows, targets = rng.normal(size=(30, 6)), rng.normal(size=30)
+    equations = NormalEquations(6)
+    equations.add(rows, targets)
+    coefficients = rng.normal(size=(6, 3))
+    expected = ((rows @ coefficients - targets[:, None]) ** 2).sum(axis=0)
+    assert equations.squared_errors(coefficients) == pytest.approx(expected)
+
+
+def test_a_weighted_sum_is_that_of_weighted_rows(rng):
+    rows, targets = rng.normal(size=(30, 5)), rng.normal(size=30)
+    first, second, both = NormalEquations(5), NormalEquations(5), NormalEquations(5)
+    first.add(rows[:10], targets[:10])
+    second.add(rows[10:], targets[10:])
+    both.add(np.concatenate([rows[:10], 3 * rows[10:]]), np.concatenate([targets[:10], 3 * targets[10:]]))
+    total = weighted_sum(5, [(first, 1.0), (second, 3.0), (both, 0.0)])
+    assert total.matrix() == pytest.approx(both.matrix())
+    assert total.solve(0.0) == pytest.approx(both.solve(0.0))
+
+
+def test_draws_have_the_covariance_of_the_coefficients(rng):
+    rows = rng.normal(size=(50, 4)) * [1, 10, 0.1, 3]
+    equations = NormalEquations(4)
+    equations.add(rows, np.zeros(50))
+    draws = equations.factor(0.0).draws(20_000, rng)
+    leverage = np.einsum("ij,jk,ik->i", rows, np.linalg.inv(rows.T @ rows), rows)
+    assert np.mean((rows @ draws) ** 2, axis=1) == pytest.approx(leverage, rel=0.05)
+
+
+def test_a_column_without_rows_keeps_a_coefficient_of_zero(rng):
+    rows = rng.normal(size=(30, 4))
+    rows[:, 2] = 0.0
+    equations = NormalEquations(4)
+    equations.add(rows, rng.normal(size=30))
+    solution = equations.solve(0.0)
+    assert solution[2] == 0.0
+    assert solution[[0, 1, 3]].all()
+    assert not equations.factor(0.0).draws(3, rng)[2].any()
+
+
+def test_rows_that_determine_nothing_are_told():
+    with pytest.raises(WorkFailed, match="determine nothing"):
+        NormalEquations(3).solve(0.0)
+    equations = NormalEquations(3)
+    equations.add(np.ones((2, 3)), np.ones(2))
+    with pytest.raises(WorkFailed, match="do not determine all coefficients"):
+        equations.solve(0.0)
