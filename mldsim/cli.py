@@ -31,10 +31,15 @@ from mldsim.parameters import FIELDS, DeviceKind, Parameters, Precision, Setup, 
 from mldsim.progress import progress_bar, tell
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from mldsim.dataset import LabelledFrames
-    from mldsim.inference import ForceErrors
+    from mldsim.inference import FitSettings, ForceErrors
     from mldsim.labelling import Configurations
+    from mldsim.screening import BadFrame
     from mldsim.simulation import Simulation
+    from mldsim.sums import Kept
 
 DONE, FAILED, WRONG = 0, 1, 2
 
@@ -542,77 +547,164 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     _add_data(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="MODEL.json", help="the fitted model")
     parser.add_argument("--name", help="name of the model (default: that of the file)")
-    parser.add_argument("--scope", choices=["own", "shared"], default="shared", help="whose loss an agent descends")
-    parser.add_argument("--max-rank", type=_int, default=2, metavar="0..3", help="highest rank of the fields")
-    parser.add_argument("--order", type=_int, default=2, metavar="1|2", help="1 linear, 2 quadratic")
-    parser.add_argument("--radial", type=_int, default=10, metavar="K", help="radial functions per pair of species")
-    parser.add_argument("--cutoff", type=_float, default=5.0, metavar="A", help="reach of a pair, angstrom")
-    parser.add_argument("--ridge", type=_float, default=1e-7, metavar="X",
-                        help="added to the unit diagonal of the scaled equations, without unit")  # fmt: skip
-    parser.add_argument("--net-force-weight", type=_float, default=3.0, metavar="W",
-                        help="weight of the rows for each molecule's net force, without unit; 0: none")  # fmt: skip
-    parser.add_argument("--torque-weight", type=_float, default=0.0, metavar="W",
-                        help="weight of the rows for each molecule's torque, 1/angstrom; 0: none")  # fmt: skip
+    # Without a default here: --extend takes what is not given from the sums.
+    parser.add_argument("--scope", choices=["own", "shared"], help="whose loss an agent descends (default: shared)")
+    parser.add_argument("--max-rank", type=_int, metavar="0..3", help="highest rank of the fields (default: 2)")
+    parser.add_argument("--order", type=_int, metavar="1|2", help="1 linear, 2 quadratic (default: 2)")
+    parser.add_argument("--radial", type=_int, metavar="K", help="radial functions per pair of species (default: 10)")
+    parser.add_argument("--cutoff", type=_float, metavar="A", help="reach of a pair, angstrom (default: 5)")
+    parser.add_argument("--ridge", type=_float, metavar="X",
+                        help="added to the unit diagonal of the scaled equations, without unit "
+                        "(default: 1e-07)")  # fmt: skip
+    parser.add_argument("--net-force-weight", type=_float, metavar="W",
+                        help="weight of the rows for each molecule's net force, without unit; 0: none "
+                        "(default: 3)")  # fmt: skip
+    parser.add_argument("--torque-weight", type=_float, metavar="W",
+                        help="weight of the rows for each molecule's torque, 1/angstrom; 0: none "
+                        "(default: 0)")  # fmt: skip
+    parser.add_argument("--cross-validate", action="store_true",
+                        help="choose ridge and weights by the errors on held folds of the fitted frames")  # fmt: skip
+    parser.add_argument("--bounded", action="store_true", help="make the quadratic bounded below")
+    parser.add_argument("--doubt", action="store_true",
+                        help="let the model tell the force error to expect of each agent; takes two to four times "
+                        "as long")  # fmt: skip
+    parser.add_argument("--keep-bad-frames", action="store_true",
+                        help="fit also frames whose labels no fit of the others explains")  # fmt: skip
+    parser.add_argument("--keep", type=Path, metavar="SUMS.h5", help="keep the sums, to be extended later")
+    parser.add_argument("--extend", type=Path, metavar="SUMS.h5",
+                        help="fit the frames together with those of kept sums, which are not read again")  # fmt: skip
     parser.add_argument("--holdout", type=_float, default=0.1, metavar="FRACTION", help="of the frames, never fitted")
     parser.add_argument("--seed", type=_int, default=0, metavar="N", help="of the choice of held-out frames")
-    parser.add_argument("--force", action="store_true", help="replace the model file if it exists")
+    parser.add_argument("--force", action="store_true", help="replace the model and the sums if they exist")
+
+
+def _fit_settings(options: argparse.Namespace, known: Kept | None) -> FitSettings:
+    """What was asked for; where nothing was, what the kept sums have, or the defaults."""
+    from mldsim.inference import DesignMatrix, FitSettings
+    from mldsim.loss import Scope
+
+    asked = {
+        "scope": options.scope and Scope(options.scope),
+        "order": options.order,
+        "max_rank": options.max_rank,
+        "n_radial": options.radial,
+        "cutoff": options.cutoff,
+        "ridge": options.ridge,
+        "net_force_weight": options.net_force_weight,
+        "torque_weight": options.torque_weight,
+    }
+    asked = {name: value for name, value in asked.items() if value is not None}
+    if known is None:
+        return FitSettings(**asked)
+    return replace(DesignMatrix.from_form(known.model.form).settings, **(dict(known.choices) | asked))
 
 
 def _fit(options: argparse.Namespace) -> int:
-    from mldsim.dataset import split
-    from mldsim.inference import FitSettings, fit, force_errors
-    from mldsim.loss import Scope, save_model
+    from mldsim.crossval import table
+    from mldsim.dataset import divide, split
+    from mldsim.inference import force_errors, infer
+    from mldsim.loss import save_model
+    from mldsim.sums import load_sums, save_sums
 
     if not 0.0 <= options.holdout < 1.0:
         raise InputError(f"--holdout must be at least 0 and less than 1; {options.holdout:g} was given.")
     if options.seed < 0:
         raise InputError(f"--seed must not be negative; {options.seed} was given.")
-    settings = FitSettings(
-        scope=Scope(options.scope),
-        order=options.order,
-        max_rank=options.max_rank,
-        n_radial=options.radial,
-        cutoff=options.cutoff,
-        ridge=options.ridge,
-        net_force_weight=options.net_force_weight,
-        torque_weight=options.torque_weight,
-    )
+    known = load_sums(options.extend) if options.extend else None
+    settings = _fit_settings(options, known)
     _check_output(options.output, options.force)
+    if options.keep:
+        _check_output(options.keep, options.force)
+        if options.keep.absolute() == options.output.absolute():
+            raise InputError("--keep and --output name the same file; give the sums a name of their own.")
     began = time.perf_counter()
     systems = _frames(options, options.data)
     _check_cutoff(systems, settings.cutoff)
     train, holdout = split(systems, options.holdout, options.seed)
+    numbers = [fitted for fitted, _ in divide(systems, options.holdout, options.seed) if len(fitted)]
+    known_frames, known_theories = (known.n_frames, known.theories) if known is not None else (0, ())
+    if known is not None:
+        tell(f"{options.extend}: sums of {known_frames} frames ({', '.join(known.sources)}).")
     with progress_bar("Fitting") as report:
-        model = fit(train, settings, name=options.name or options.output.stem, progress=report)
+        found = infer(
+            train,
+            settings,
+            name=options.name or options.output.stem,
+            numbers=numbers,
+            known=known,
+            cross_validation=options.cross_validate,
+            keep_bad_frames=options.keep_bad_frames,
+            bounded=options.bounded,
+            doubt=options.doubt,
+            progress=report,
+        )
+    model = found.model
+    for bad in found.bad_frames:
+        tell(f"Left out: {bad}")
+    new_theories = sorted(set(found.kept.theories) - set(known_theories))
+    if known is not None and new_theories:
+        tell(
+            f"The new labels are of {', '.join(new_theories)}, those in the sums of {', '.join(known_theories)}: "
+            "labels of different theory should not be mixed."
+        )
     errors: dict[str, ForceErrors | None] = {"train": None, "holdout": None}
-    for part, frames in (("train", train), ("holdout", holdout)):
+    for part, frames in (("train", _without(train, numbers, found.bad_frames)), ("holdout", holdout)):
         if frames:
             with progress_bar(f"Errors, {part}") as report:
                 errors[part] = _checked(force_errors(model, frames, report))
-    result: dict[str, Any] = {part: found.to_json() if found else None for part, found in errors.items()}
-    result |= {"parameters": model.n_parameters, "seconds": time.perf_counter() - began}
-    theories = sorted(
-        {str(system.provenance.get("theory", system.provenance.get("method", "not stated"))) for system in systems}
-    )
-    # Names only: a model is given away, and the folders of its maker are nobody's business.
-    sources = list(dict.fromkeys(Path(system.source).name for system in systems))
+    result: dict[str, Any] = {part: one.to_json() if one else None for part, one in errors.items()}
+    result |= {
+        "parameters": model.n_parameters,
+        "known_frames": known_frames,
+        "bad_frames": [bad.to_json() for bad in found.bad_frames],
+        "ridge": found.settings.ridge,
+        "net_force_weight": found.settings.net_force_weight,
+        "torque_weight": found.settings.torque_weight,
+        "cross_validation": [trial.to_json() for trial in found.trials] or None,
+        "bounded": model.card.get("bounded"),
+        "doubt": model.committee is not None,
+        "seconds": time.perf_counter() - began,
+    }
     card = {
         **model.card,
-        "data": sources,
-        "theory": "; ".join(theories),
+        "data": list(found.kept.sources),
+        "theory": "; ".join(found.kept.theories),
         "holdout_fraction": options.holdout,
         "seed": options.seed,
         "errors": {part: result[part] for part in errors},
         "mldsim": mldsim.__version__,
     }
     save_model(replace(model, card=card), options.output, force=options.force)
+    if options.keep:
+        save_sums(found.kept, options.keep)
+    if found.chosen is not None:
+        print(table(found.trials, found.chosen))
     print(f"{options.output}: {model.n_parameters} parameters, fitted in {result['seconds']:.1f} s.")
-    for part, found in errors.items():
-        if found:
-            print(_error_line(part, found))
+    if result["bounded"]:
+        told = result["bounded"]
+        print(
+            f"bounded below: force error {told['train_force_rmse_meV_A']:.1f} meV/Å on the fitted frames, "
+            f"where the free fit has {told['free_train_force_rmse_meV_A']:.1f}."
+        )
+    for part, one in errors.items():
+        if one:
+            print(_error_line(part, one))
     if options.json:
         _print_json(result)
     return DONE
+
+
+def _without(
+    systems: Sequence[LabelledFrames], numbers: Sequence[NDArray[np.intp]], bad: Sequence[BadFrame]
+) -> list[LabelledFrames]:
+    """The systems without their bad frames."""
+    left = {(frame.kind, frame.frame) for frame in bad}
+    kept = []
+    for kind, (system, called) in enumerate(zip(systems, numbers, strict=True)):
+        good = [index for index, number in enumerate(called) if (kind, int(number)) not in left]
+        if good:
+            kept.append(system if len(good) == system.n_frames else system.take(good))
+    return kept
 
 
 def _checked(errors: ForceErrors) -> ForceErrors:

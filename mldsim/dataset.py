@@ -385,26 +385,49 @@ def split(
     InputError
         When the fraction is out of range, or no frame is left to hold out although some were asked for.
     """
+    train: list[LabelledFrames] = []
+    holdout: list[LabelledFrames] = []
+    for system, (fitted, held) in zip(systems, divide(systems, fraction, seed), strict=True):
+        for frames, numbers in ((train, fitted), (holdout, held)):
+            if len(numbers) == system.n_frames:
+                frames.append(system)
+            elif len(numbers):
+                frames.append(system.take(numbers))
+    if not holdout and fraction > 0.0:
+        raise InputError("There are too few frames to hold some out; give more frames or hold out none.")
+    return train, holdout
+
+
+def divide(
+    systems: Sequence[LabelledFrames], fraction: float, seed: int = 0
+) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Which frames of each system `split` fits and which it holds out: their indices, ascending.
+
+    Parameters
+    ----------
+    systems, fraction, seed
+        See `split`.
+
+    Raises
+    ------
+    InputError
+        When the fraction is out of range.
+    """
     if not 0.0 <= fraction < 1.0:
         raise InputError(f"The held-out share must be at least 0 and below 1; {fraction:g} was given.")
-    if fraction == 0.0:
-        return list(systems), []
     rng = np.random.default_rng(seed)
     singles = [number for number, system in enumerate(systems) if system.n_frames == 1]
     n_drawn = min(round(fraction * len(singles)), len(singles))
     drawn = set(rng.choice(singles, n_drawn, replace=False).tolist()) if n_drawn else set()
-    train: list[LabelledFrames] = []
-    holdout: list[LabelledFrames] = []
+    parts: list[tuple[NDArray[np.intp], NDArray[np.intp]]] = []
     for number, system in enumerate(systems):
         n_frames = system.n_frames
-        if n_frames == 1:
-            (holdout if number in drawn else train).append(system)
-            continue
-        n_out = int(np.clip(round(fraction * n_frames), 1, n_frames - 1))
-        steps = system.steps
-        order = rng.permutation(n_frames) if steps is None else np.argsort(steps, kind="stable")
-        train.append(system.take(np.sort(order[: n_frames - n_out])))
-        holdout.append(system.take(np.sort(order[n_frames - n_out :])))
-    if not holdout:
-        raise InputError("There are too few frames to hold some out; give more frames or hold out none.")
-    return train, holdout
+        n_out = int(np.clip(round(fraction * n_frames), 1, n_frames - 1)) if fraction and n_frames > 1 else 0
+        if number in drawn:
+            n_out = 1
+        order = np.arange(n_frames)
+        if n_out and n_frames > 1:
+            steps = system.steps
+            order = rng.permutation(n_frames) if steps is None else np.argsort(steps, kind="stable")
+        parts.append((np.sort(order[: n_frames - n_out]), np.sort(order[n_frames - n_out :])))
+    return parts

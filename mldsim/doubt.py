@@ -72,6 +72,7 @@ class Doubt:
                 f"The model '{model.name}' was fitted without a committee and cannot doubt its forces; "
                 "fit it with --doubt."
             )
+        self.box = np.array(box, np.float64)
         self._law = committee.law[species]
 
         def ready(one: LossModel) -> Evaluator:

@@ -37,7 +37,7 @@ from mldsim.parameters import DeviceKind, Precision
 from mldsim.radial import TABLE_START, RadialBasis, check_basis, water_basis
 from mldsim.screening import BadFrame, absurd, outlying
 from mldsim.species import atomic_mass, atomic_number, pair_name
-from mldsim.sums import Kept, Rows, Sums, n_folds
+from mldsim.sums import CHOICES, Kept, Rows, Sums, n_folds
 
 WALL_STIFFNESS = 30.0
 """eV/angstrom^2; our choice: a contact 0.1 angstrom inside the wall costs ten kT."""
@@ -369,7 +369,15 @@ def infer(
     if doubt:
         model = work.with_committee(model, bounded)
     work.stage("done", 1.0)(1.0, "done")
-    kept = replace(work.kept, frame_errors=np.concatenate([work.known_errors, work.errors[work.good]]))
+    theory = (system.provenance.get("theory", system.provenance.get("method", "not stated")) for system in systems)
+    kept = replace(
+        work.kept,
+        frame_errors=np.concatenate([work.known_errors, work.errors[work.good]]),
+        choices={name: getattr(work.settings, name) for name in CHOICES},
+        # Names only: sums and models are given away, and the folders of their maker are nobody's business.
+        sources=tuple(dict.fromkeys([*work.kept.sources, *(Path(system.source).name for system in systems)])),
+        theories=tuple(sorted({*work.kept.theories, *theory})),
+    )
     return Inference(model, work.settings, tuple(work.bad_frames), work.trials, work.chosen, kept)
 
 
@@ -697,7 +705,7 @@ class _Fit:
         self.good[number] = False
         self.bad_frames.append(
             BadFrame(
-                Path(frame.system.source).name, frame.system.provenance.get("name", ""), frame.number,
+                Path(frame.system.source).name, frame.system.provenance.get("name", ""), frame.kind, frame.number,
                 None if steps is None else int(steps[frame.index]), float(error), float(median), absurd,
             )
         )  # fmt: skip
@@ -864,12 +872,12 @@ class _Fit:
             without = fold if judged.folds > 1 else None
             committee = Committee(draws(without), plain, witness(without))
             member = replace(models[fold], committee=committee)
+            doubt, kind = None, -1
             for number, frame in enumerate(mine):
                 report(0.75 + 0.25 * (fold + number / len(mine)) / judged.folds, "how much to doubt")
-                seen = Doubt(
-                    member, frame.species, frame.box, device=DeviceKind.CPU, precision=Precision.DOUBLE
-                ).compared(frame.positions, frame.forces)
-                samples.append(np.column_stack([frame.species, *seen]))
+                if doubt is None or frame.kind != kind or not np.array_equal(doubt.box, frame.box):
+                    doubt, kind = Doubt(member, frame.species, frame.box, device=DeviceKind.CPU), frame.kind
+                samples.append(np.column_stack([frame.species, *doubt.compared(frame.positions, frame.forces)]))
         self.kept.samples = np.concatenate(samples)
         law = fit_law(self.kept.samples, len(self.matrix.symbols))
         last = replace(witness(None), name=f"{model.name}, witness", ranges=self._witness_ranges(matrix))

@@ -40,6 +40,8 @@ class BadFrame:
     ----------
     source, system : str
         File; name of the system in it, or nothing.
+    kind : int
+        Which of the fitted systems.
     frame : int
         Its number in the file's system, from 0.
     step : int or None
@@ -52,6 +54,7 @@ class BadFrame:
 
     source: str
     system: str
+    kind: int
     frame: int
     step: int | None
     error: float

@@ -3,7 +3,8 @@
 The sums are kept apart by kind of row, so that weights can be chosen afterwards, and by fold: contiguous blocks of
 each time series, because neighbouring frames look alike. On disk they are an HDF5 file::
 
-    /                     attributes: format = "mldsim-sums", schema = 1, creator, about (JSON: what is below in words)
+    /                     attributes: format = "mldsim-sums", schema = 1, creator, about (JSON: ridge and weights of
+                          the last fit, sources and theory levels of the frames)
     /model, /witness      the sums of one form of loss: attributes form (JSON) and size; the witness is optional
         KIND/FOLD         groups "forces", "net forces", "torques"; folds "0", "1", ...
             packed        (n (n + 1) / 2,) one triangle of D^T D (LAPACK's rectangular full packed format)
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import enum
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +45,10 @@ MOST_MEMORY = 2 * 2**30
 
 LARGEST_SIZE = 20_000
 """columns; the matrix of so many fills 3.2 GB."""
+
+
+CHOICES = ("ridge", "net_force_weight", "torque_weight")
+"""What can be changed without another pass over the frames."""
 
 
 class Rows(enum.Enum):
@@ -120,6 +126,8 @@ class Kept:
         Of every frame that was fitted, as of when it came.
     samples : (n, 4) float64
         See `mldsim.doubt`.
+    choices : mapping
+        The ridge and the weights of the last fit: `ridge`, `net_force_weight`, `torque_weight`.
     sources, theories : tuple of str
         Names of the files the frames came from; theory levels of their labels.
     """
@@ -131,6 +139,7 @@ class Kept:
     nearest: NDArray[np.float64]
     frame_errors: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     samples: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 4)))
+    choices: Mapping[str, float] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
     theories: tuple[str, ...] = ()
 
@@ -159,7 +168,9 @@ def _image(kept: Kept) -> bytes:
         file.attrs["format"] = FORMAT
         file.attrs["schema"] = SCHEMA
         file.attrs["creator"] = f"mldsim {mldsim.__version__}"
-        file.attrs["about"] = json.dumps({"sources": list(kept.sources), "theories": list(kept.theories)})
+        file.attrs["about"] = json.dumps(
+            {"choices": dict(kept.choices), "sources": list(kept.sources), "theories": list(kept.theories)}
+        )
         for name, sums in (("model", kept.model), ("witness", kept.witness)):
             if sums is None:
                 continue
@@ -205,6 +216,10 @@ def load_sums(path: Path) -> Kept:
         raise InputError(f"{path}: the sums cannot be read: {why}.") from None
 
 
+def _is_choice(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0.0 <= value < math.inf
+
+
 class _Reader:
     """Reads one file of sums, and says of it what is wrong."""
 
@@ -217,6 +232,9 @@ class _Reader:
         for key, value in names.items():
             if not (isinstance(value, list) and all(isinstance(text, str) for text in value)):
                 raise self._wrong(f"the attribute 'about' has no list of texts '{key}'")
+        choices = about.get("choices")
+        if not (isinstance(choices, dict) and set(choices) == set(CHOICES) and all(map(_is_choice, choices.values()))):
+            raise self._wrong(f"the attribute 'about' must tell {', '.join(CHOICES)} as numbers that are not negative")
         model = self._sums(file, "model")
         witness = self._sums(file, "witness") if "witness" in file else None
         if witness is not None and witness.folds != model.folds:
@@ -235,7 +253,7 @@ class _Reader:
             raise self._wrong("'samples' must have four columns")
         return Kept(
             model, witness, lowest, highest, nearest, self._array(file, "frame_errors", 1), samples,
-            tuple(names["sources"]), tuple(names["theories"]),
+            choices, tuple(names["sources"]), tuple(names["theories"]),
         )  # fmt: skip
 
     def _sums(self, file: h5py.File, name: str) -> Sums:

@@ -303,7 +303,11 @@ def test_fit_and_evaluate_say_what_the_contract_has(call: Call, shelf: Path) -> 
     )
     assert fitted.code == 0
     told = fitted.json
-    assert set(told) == {"train", "holdout", "parameters", "seconds"}
+    assert set(told) == {
+        "train", "holdout", "parameters", "known_frames", "bad_frames", "ridge", "net_force_weight", "torque_weight",
+        "cross_validation", "bounded", "doubt", "seconds",
+    }  # fmt: skip
+    assert (told["ridge"], told["bad_frames"], told["cross_validation"]) == (1e-13, [], None)
     assert told["parameters"] == 16
     assert told["seconds"] > 0
     assert (told["train"]["frames"], told["holdout"]["frames"]) == (4, 2)
@@ -335,6 +339,62 @@ def test_a_fit_without_held_out_frames_says_null(call: Call, shelf: Path) -> Non
     )
     assert result.json["holdout"] is None
     assert result.json["train"]["frames"] == 6
+
+
+SMALL = ("--order", "1", "--max-rank", "0", "--radial", "4", "--cutoff", "4.5", "--holdout", "0")
+
+
+def test_kept_sums_are_extended_without_the_old_frames(call: Call, shelf: Path) -> None:
+    save_frames("many.h5", [some_frames(12)])
+    frames = load_frames("many.h5")[0]
+    save_frames("old.h5", [frames.take(slice(0, 8))])
+    save_frames("new.h5", [frames.take(slice(8, 12))])
+    small = (*SMALL, "--ridge", "1e-9")
+    assert call("fit", "many.h5", "-o", "whole.json", *small).code == 0
+    assert call("fit", "old.h5", "-o", "first.json", "--keep", "old-sums.h5", *small).code == 0
+    extended = call("fit", "new.h5", "-o", "m.json", "--holdout", "0", "--extend", "old-sums.h5", "--json")
+    assert extended.code == 0
+    assert (extended.json["known_frames"], extended.json["train"]["frames"]) == (8, 4)
+    assert extended.json["ridge"] == 1e-9
+    whole, again = load_model("whole.json"), load_model("m.json")
+    assert again.linear == pytest.approx(whole.linear, rel=1e-6)
+    assert again.card["frames"] == 12
+    assert again.card["data"] == ["old.h5", "new.h5"]
+    assert again.ranges.invariants == pytest.approx(whole.ranges.invariants)
+
+    other = call("fit", "new.h5", "-o", "n.json", "--extend", "old-sums.h5", "--cutoff", "5")
+    assert other.code == 2
+    assert "of --cutoff 4.5, and 5.0 was asked for" in other.sentence
+    for wrong, sentence in (("nothing.h5", "no such file of sums"), ("new.h5", "no sums of a fit")):
+        refused = call("fit", "new.h5", "-o", "n.json", "--extend", wrong)
+        assert (refused.code, sentence in refused.sentence) == (2, True)
+
+
+def test_a_bad_frame_is_named_and_left_out(call: Call) -> None:
+    frames = some_frames(20)
+    frames.forces[7] = frames.forces[7][::-1]
+    save_frames("data.h5", [frames])
+    result = call("fit", "data.h5", "-o", "m.json", "--keep", "s.h5", *SMALL, "--json")
+    assert result.code == 0
+    assert "Left out: data.h5, some, frame 7: force error" in result.err
+    assert [bad["frame"] for bad in result.json["bad_frames"]] == [7]
+    assert result.json["train"]["frames"] == 19
+    assert load_model("m.json").card["bad_frames"][0]["frame"] == 7
+    kept = call("fit", "data.h5", "-o", "n.json", "--keep-bad-frames", *SMALL, "--json")
+    assert kept.json["bad_frames"] == []
+    assert kept.json["train"]["frames"] == 20
+
+
+def test_cross_validation_is_told_and_kept(call: Call) -> None:
+    save_frames("data.h5", [some_frames(10)])
+    result = call("fit", "data.h5", "-o", "m.json", *SMALL, "--cross-validate", "--json")
+    assert result.code == 0
+    assert "<- chosen" in result.out
+    trials = result.json["cross_validation"]
+    assert {"ridge", "net_force_weight", "force_error_percent", "score_percent"} <= set(trials[0])
+    card = load_model("m.json").card
+    assert card["cross_validation"]["trials"] == trials
+    assert card["ridge"] == result.json["ridge"]
 
 
 def test_errors_that_are_no_numbers_are_no_result(call: Call, shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
