@@ -2,6 +2,10 @@
 
 Owns what does not belong to the physics: tables of the radial functions, the Verlet list with its skin, the scratch
 arrays, and the choice of kernels.
+
+The kernels see the agents in the order of their cells, renewed with each list: neighbours in space are then neighbours
+in memory, which a liquid that mixes would otherwise lose (docs/performance.md). Rows of the scratch arrays are in this
+order; what goes in and what comes out is in the order of the agents.
 """
 
 from __future__ import annotations
@@ -13,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mldsim.errors import InputError
-from mldsim.kernels import backend
-from mldsim.kernels.neighbors import IMAGES, build_list
+from mldsim.kernels import backend, motion
+from mldsim.kernels.neighbors import IMAGES, build_list, order_by_cell
 from mldsim.loss import LossModel, Scope
 from mldsim.parameters import DeviceKind, Precision
 from mldsim.radial import TABLE_START
@@ -88,31 +92,39 @@ class Evaluator:
         self.species = np.ascontiguousarray(species, np.int32)
         self.reach = float(min(model.cutoff + SKIN, self.box.min()))
         self._kernels = backend.kernels(report.kind, model.radial.n_radial, model.max_rank)
-        self._listed: NDArray[np.float64] | None = None
-        self._capacity = 64
+        self._farthest = 0.25 * (self.reach - model.cutoff) ** 2  # that an agent may move before the list is renewed
+        self._order: NDArray[np.int64] | None = None
+        self._room: NDArray[np.int32] | None = None
 
         rows = TABLE_ROWS[precision]
         n, k = len(model.symbols), model.radial.n_radial
         put = self._kernels.put
+        filled = self._kernels.lanes(k)
+
+        def in_lanes(array: NDArray[np.float64]) -> Any:
+            """On the device, the last axis filled up with zeros to the length that the kernels want."""
+            wide = np.zeros((*array.shape[:-1], filled), real)
+            wide[..., :k] = array
+            return put(wide)
+
         self._constants = (
             real.type(model.cutoff),
             real.type(TABLE_START),
             real.type((rows - 1) / (model.cutoff - TABLE_START)),
-            put(model.radial.table(rows).astype(real)),
+            in_lanes(model.radial.table(rows)),
         )
-        self._linear = put(model.linear.reshape(n, n, k).astype(real))
-        self._quadratic = put(model.quadratic.reshape(n, model.max_rank + 1, n, k, n, k).astype(real))
+        self._linear = in_lanes(model.linear.reshape(n, n, k))
+        self._quadratic = in_lanes(model.quadratic.reshape(n, model.max_rank + 1, n, k, n, k))
         self._radius = put(model.wall.radius.astype(real))
         share = 0.5 if model.scope is Scope.SHARED else 1.0
         self._wall_energy = real.type(model.wall.stiffness * share)
         self._wall_force = real.type(model.wall.stiffness * 2.0)
         self._shift = put((IMAGES * self.box).astype(real))
-        self._species = put(self.species)
         n_agents, n_lm = len(self.species), (model.max_rank + 1) ** 2
         self._local = np.empty((n_agents, 3), real)
         self._losses = put(np.empty(n_agents, real))
         self._closest = put(np.empty(n_agents, real))
-        self._gradient = put(np.empty((n_agents, n, n_lm, k), real))
+        self._gradient = put(np.empty((n_agents, n, n_lm, filled), real))
         self._forces = put(np.empty((n_agents, 3), real))
 
     def __call__(self, positions: NDArray[np.float64]) -> Evaluation:
@@ -120,43 +132,51 @@ class Evaluator:
 
         What is not a number gives what is not a number: a run that has lost its positions is for its guards to judge.
         """
-        if not np.isfinite(positions).all():
-            nowhere = np.full(positions.shape, np.nan)
-            return Evaluation(nowhere[:, 0], nowhere, np.nan)
-        self._update_list(positions)
-        np.subtract(positions, self._origin, out=self._local, casting="same_kind")
-        self._pairs = (self._kernels.put(self._local), self._species, self._shift, self._count, self._entries)
+        if self._order is None or not self._place(positions) < self._farthest:  # catches what is not a number too
+            if not np.isfinite(positions).all():
+                nowhere = np.full(positions.shape, np.nan)
+                return Evaluation(nowhere[:, 0], nowhere, np.nan)
+            self._renew_list(positions)
+        self._pairs = (self._kernels.put(self._local), self._species, self._shift, self._neighbors)
         self._kernels.gradients(
             *self._pairs, *self._constants, self._linear, self._quadratic, self._radius, self._wall_energy,
             self._losses, self._gradient, self._closest,
         )  # fmt: skip
-        forces = self._descend(reciprocal=self.model.scope is Scope.SHARED)
         get = self._kernels.get
-        return Evaluation(get(self._losses).astype(np.float64), forces, float(get(self._closest).min(initial=np.inf)))
+        self._descend(reciprocal=self.model.scope is Scope.SHARED)
+        losses, forces = np.empty(len(positions)), np.empty(positions.shape)
+        closest = motion.collect(self._order, get(self._losses), get(self._forces), get(self._closest), losses, forces)
+        return Evaluation(losses, forces, float(closest))
 
     def shared_forces(self) -> NDArray[np.float64]:
         """Forces of the common loss at the positions of the last call, (n_agents, 3) float64, eV/angstrom.
 
         For a model of shared scope these are its forces; for own scope their difference is the non-reciprocal part.
         """
-        return self._descend(reciprocal=True)
+        self._descend(reciprocal=True)
+        forces = np.empty(self._local.shape)
+        forces[self._order] = self._kernels.get(self._forces)
+        return forces
 
-    def _descend(self, *, reciprocal: bool) -> NDArray[np.float64]:
+    def _descend(self, *, reciprocal: bool) -> None:
         self._kernels.forces(
             *self._pairs, *self._constants, self._gradient, self._radius, self._wall_force, reciprocal, self._forces
         )
-        return np.asarray(self._kernels.get(self._forces).astype(np.float64))
 
-    def _update_list(self, positions: NDArray[np.float64]) -> None:
-        if self._listed is not None:
-            moved = positions - self._listed
-            limit = 0.5 * (self.reach - self.model.cutoff)
-            if float(np.einsum("ij,ij->i", moved, moved).max(initial=0.0)) < limit * limit:
-                return
-        self._origin, count, entries = build_list(positions, self.box, self.reach, self._capacity)
-        self._capacity = entries.shape[1]
-        self._listed = positions.copy()
-        self._count, self._entries = self._kernels.put(count), self._kernels.put(entries)
+    def _place(self, positions: NDArray[np.float64]) -> float:
+        """Local positions; returns the largest squared distance that an agent has moved since the list was made."""
+        return float(motion.place(positions, self._order, self._origin, self._home, self._local))
+
+    def _renew_list(self, positions: NDArray[np.float64]) -> None:
+        put = self._kernels.put
+        self._order = order_by_cell(positions, self.box, self.reach)
+        sorted_positions = positions[self._order]
+        self._origin, count, self._room = build_list(sorted_positions, self.box, self.reach, 64, room=self._room)
+        self._home = sorted_positions - self._origin
+        self._local[:] = self._home
+        species = self.species[self._order]
+        self._species = put(species)
+        self._neighbors = self._kernels.neighbors(count, self._room, species, len(self.model.symbols))
 
 
 def _choose(device: DeviceKind, model: LossModel, real: Any) -> backend.DeviceReport:

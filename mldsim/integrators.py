@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mldsim import units
+from mldsim.kernels import motion
 from mldsim.state import State
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ Evaluate = Callable[[Array], "Evaluation"]
 
 
 class Verlet:
-    """The splitting above, in place on a state's arrays, with the buffers that it needs.
+    """The splitting above, in place on a state's arrays.
 
     Parameters
     ----------
@@ -43,19 +44,15 @@ class Verlet:
     """
 
     def __init__(self, masses: Array) -> None:
-        self._inverse_mass = np.repeat(1.0 / (units.MASS * masses[:, None]), 3, axis=1)  # angstrom^2 / (eV fs^2)
-        self._work = np.empty_like(self._inverse_mass)
+        self._inverse_mass = 1.0 / (units.MASS * masses)  # angstrom^2 / (eV fs^2)
 
     def kick(self, velocities: Array, forces: Array, dt: float) -> None:
         """B: v <- v + dt F / m."""
-        np.multiply(forces, self._inverse_mass, out=self._work)
-        self._work *= dt
-        velocities += self._work
+        motion.kick(velocities, forces, self._inverse_mass, dt)
 
     def drift(self, positions: Array, velocities: Array, dt: float) -> None:
         """A: q <- q + dt v."""
-        np.multiply(velocities, dt, out=self._work)
-        positions += self._work
+        motion.drift(positions, velocities, dt)
 
     def step(
         self, state: State, evaluation: Evaluation, evaluate: Evaluate, thermostat: Thermostat, dt: float
@@ -147,15 +144,18 @@ class Descent:
 
         self._recent = [*self._recent[1 - self.MEMORY :], loss]
         change = after.forces - evaluation.forces
-        curvature = -float(np.vdot(move, change))
+        curvature = -_product(move, change)
         if curvature > 0.0:
-            rate = (
-                float(np.vdot(move, move)) / curvature if self._common else curvature / float(np.vdot(change, change))
-            )
+            rate = _product(move, move) / curvature if self._common else curvature / _product(change, change)
         else:
             rate = 2.0 * self._rate
         self._rate = min(max(rate, self.LEAST_RATE), self.LARGEST_RATE)
         return after
+
+
+def _product(a: Array, b: Array) -> float:
+    """Sum of a b, in an order that depends on no number of threads, as that of a linear algebra library does."""
+    return float(np.einsum("ij,ij->", a, b))
 
 
 def largest_force(evaluation: Evaluation) -> float:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mldsim import units
+from mldsim.kernels import motion
 from mldsim.state import State
 
 Array = NDArray[np.float64]
@@ -34,12 +35,12 @@ def nonreciprocal_power(velocities: Array, forces: Array, shared_forces: Array) 
     velocities : (n_agents, 3) float64, angstrom/fs
     forces, shared_forces : (n_agents, 3) float64, eV/angstrom
     """
-    return float(np.vdot(velocities, forces - shared_forces))
+    return float(np.einsum("ij,ij->", velocities, forces - shared_forces))
 
 
 def remove_drift(state: State) -> None:
     """Take the velocity of the centre of mass off every agent, in place: the momentum is zero afterwards."""
-    state.velocities -= state.momentum() / state.masses.sum()
+    motion.shift(state.velocities, state.momentum() / -state.masses.sum())
 
 
 def draw_velocities(state: State, target: float, degrees_of_freedom: int) -> None:

@@ -31,6 +31,7 @@ from mldsim.errors import InputError, LeftPhysics, WorkFailed
 from mldsim.evaluator import Evaluation, Evaluator
 from mldsim.frames import Frame, ThermoRow, Topology
 from mldsim.integrators import Descent, Verlet, largest_force
+from mldsim.kernels import motion
 from mldsim.loss import LossModel, Scope, load_model
 from mldsim.parameters import Parameters, Setup
 from mldsim.state import State
@@ -162,8 +163,7 @@ class Simulation:
         self._topology = Topology(state.symbols, state.species, state.masses, state.bonds)
         is_hydrogen = np.array([symbol == "H" for symbol in state.symbols])[state.species]
         watched = state.bonds[is_hydrogen[state.bonds].any(axis=1)] if len(state.bonds) else state.bonds
-        self._watched = np.ascontiguousarray(watched.T, np.intp)
-        self._ends = np.empty((2, len(watched), 3))
+        self._watched = np.ascontiguousarray(watched, np.int32)
 
     # -- what it is ---------------------------------------------------------------------------------------------
 
@@ -400,16 +400,11 @@ class Simulation:
             return f"The temperature rose to {hot:.0f} K, above the limit of {self._hottest:.0f} K"
         if not self._evaluation.closest >= CLOSEST_CONTACT:
             return self._contact_trouble(self._model, self._state, self._evaluation)
-        if self._watched.size:
-            first, second = self._ends
-            np.take(self._state.positions, self._watched[0], axis=0, out=first, mode="clip")
-            np.take(self._state.positions, self._watched[1], axis=0, out=second, mode="clip")
-            first -= second
-            square = np.einsum("ij,ij->i", first, first)
-            if not square.max() <= LONGEST_BOND**2:
-                worst = int(np.argmax(square))
-                a, b = (self._call(int(i)) for i in self._watched[:, worst])
-                return f"The bond between agents {a} and {b} stretched to {math.sqrt(square[worst]):.2f} Å"
+        if len(self._watched):
+            worst, square = motion.longest(self._state.positions, self._watched)
+            if not square <= LONGEST_BOND**2:
+                a, b = (self._call(int(i)) for i in self._watched[worst])
+                return f"The bond between agents {a} and {b} stretched to {math.sqrt(square):.2f} Å"
         return None
 
     def _call(self, agent: int) -> str:

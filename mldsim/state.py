@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mldsim import units
+from mldsim.kernels import motion
 
 
 @dataclass(slots=True)
@@ -62,11 +63,11 @@ class State:
 
     def kinetic_energy(self) -> float:
         """K = 1/2 sum m v^2, eV."""
-        return 0.5 * units.MASS * float(np.einsum("i,ij,ij->", self.masses, self.velocities, self.velocities))
+        return units.MASS * float(motion.kinetic(self.velocities, self.masses))
 
     def momentum(self) -> NDArray[np.float64]:
         """P = sum m v, (3,) float64, amu angstrom/fs."""
-        return np.asarray(self.masses @ self.velocities)
+        return np.asarray(motion.momentum(self.velocities, self.masses))
 
     def copy(self) -> State:
         return copy.deepcopy(self)

@@ -11,12 +11,13 @@ copy of the state and of the variables goes on bitwise.
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mldsim import units
+from mldsim.kernels import motion, nose_hoover
 from mldsim.parameters import ThermostatKind
 from mldsim.state import State
 
@@ -100,16 +101,15 @@ class Langevin(NoThermostat):
 
     def __init__(self, masses: Array, temperature: float, coupling_time: float) -> None:
         super().__init__(temperature, coupling_time)
-        self._width = np.repeat(np.sqrt(units.BOLTZMANN / (units.MASS * masses))[:, None], 3, axis=1)  # at 1 K
-        self._noise = np.empty_like(self._width)
+        self._width = np.sqrt(units.BOLTZMANN / (units.MASS * masses))  # at 1 K
+        self._noise = np.empty((len(masses), 3))
 
     def inner(self, state: State, dt: float) -> None:
         before = state.kinetic_energy()
         state.rng.standard_normal(out=self._noise)
-        self._noise *= self._width
-        self._noise *= math.sqrt(-math.expm1(-2.0 * dt / self.coupling_time) * self.temperature)
-        state.velocities *= math.exp(-dt / self.coupling_time)
-        state.velocities += self._noise
+        keep = math.exp(-dt / self.coupling_time)
+        share = math.sqrt(-math.expm1(-2.0 * dt / self.coupling_time) * self.temperature)
+        motion.mix(state.velocities, self._noise, self._width, keep, share)
         self.heat += state.kinetic_energy() - before
 
 
@@ -146,7 +146,7 @@ class CSVR(NoThermostat):
         quantum = units.BOLTZMANN * self.temperature / (2.0 * kinetic)
         cross = math.sqrt((1.0 - c) * quantum) * normal + math.sqrt(c)
         square = cross * cross + (1.0 - c) * quantum * others
-        state.velocities *= math.copysign(math.sqrt(square), cross)
+        motion.scale(state.velocities, math.copysign(math.sqrt(square), cross))
         self.heat += kinetic * (square - 1.0)
 
 
@@ -177,36 +177,28 @@ class NoseHooverChain:
         2 K is g kT, whatever the heat, while every further link rubs on that rate and settles for a higher temperature.
     """
 
-    _OUTER_WEIGHT = 1.0 / (2.0 - 2.0 ** (1.0 / 3.0))
-    WEIGHTS: ClassVar[tuple[float, ...]] = (_OUTER_WEIGHT, 1.0 - 2.0 * _OUTER_WEIGHT, _OUTER_WEIGHT)
-    RESOLUTION = 0.25
-    """Largest product of a part of the time step and the chain's fastest rate."""
-    MOST_PARTS = 30
-
     def __init__(self, degrees_of_freedom: int, temperature: float, coupling_time: float, length: int = 3) -> None:
         self.temperature = temperature
         self.coupling_time = coupling_time
         self.heat = 0.0
-        self._freedoms = [degrees_of_freedom] + [1] * (length - 1)
-        self._rates = [0.0] * length  # x_k, 1/fs
-        self._angles = [0.0] * length  # e_k
+        self._freedoms = degrees_of_freedom
+        self._rates = np.zeros(length)  # x_k, 1/fs
+        self._angles = np.zeros(length)  # e_k
 
     @property
     def energy(self) -> float:
-        kT = units.BOLTZMANN * self.temperature
-        square = self.coupling_time**2
-        return kT * sum(
-            g * (0.5 * square * x * x + e) for g, x, e in zip(self._freedoms, self._rates, self._angles, strict=True)
-        )
+        each = 0.5 * (self.coupling_time * self._rates) ** 2 + self._angles
+        each[0] *= self._freedoms
+        return units.BOLTZMANN * self.temperature * float(each.sum())
 
     @property
     def variables(self) -> tuple[float, ...]:
-        return (self.heat, *self._rates, *self._angles)
+        return (self.heat, *self._rates.tolist(), *self._angles.tolist())
 
     @variables.setter
     def variables(self, values: tuple[float, ...]) -> None:
         n = len(self._rates)
-        self.heat, self._rates, self._angles = values[0], list(values[1 : n + 1]), list(values[n + 1 :])
+        self.heat, self._rates[:], self._angles[:] = values[0], values[1 : n + 1], values[n + 1 :]
 
     def inner(self, state: State, dt: float) -> None:
         """Nothing."""
@@ -215,39 +207,11 @@ class NoseHooverChain:
         kinetic = state.kinetic_energy()
         if not math.isfinite(kinetic):  # the guard will say so; there is no rate to follow
             return
-        fastest = max(max(abs(x), math.sqrt(abs(self._pull(k, kinetic)))) for k, x in enumerate(self._rates))
-        parts = min(max(1, math.ceil(dt * fastest / self.RESOLUTION)), self.MOST_PARTS)
-        now = kinetic
-        for _ in range(parts):
-            for weight in self.WEIGHTS:
-                now = self._propagate(now, weight * dt / parts)
+        quantum = units.BOLTZMANN * self.temperature
+        now = nose_hoover.propagate(kinetic, self._rates, self._angles, self._freedoms, quantum, self.coupling_time, dt)
         if kinetic > 0.0:
-            state.velocities *= math.sqrt(now / kinetic)
+            motion.scale(state.velocities, math.sqrt(now / kinetic))
         self.heat += now - kinetic
-
-    def _pull(self, k: int, kinetic: float) -> float:
-        """What drives x_k, without the friction by x_{k+1}, 1/fs^2."""
-        kT = units.BOLTZMANN * self.temperature
-        if k == 0:
-            excess = 2.0 * kinetic / (self._freedoms[0] * kT) - 1.0
-        else:
-            excess = self._freedoms[k - 1] * (self._rates[k - 1] * self.coupling_time) ** 2 - 1.0
-        return excess / self.coupling_time**2
-
-    def _propagate(self, kinetic: float, t: float) -> float:
-        """Chain from its end to K and back, symmetric in time; returns the new K."""
-        last = len(self._rates) - 1
-        rates = self._rates
-        for k in range(last, -1, -1):
-            friction = math.exp(-0.25 * t * rates[k + 1]) if k < last else 1.0
-            rates[k] = (rates[k] * friction + 0.5 * t * self._pull(k, kinetic)) * friction
-        kinetic *= math.exp(-2.0 * t * rates[0])
-        for k in range(last + 1):
-            self._angles[k] += t * rates[k]
-        for k in range(last + 1):
-            friction = math.exp(-0.25 * t * rates[k + 1]) if k < last else 1.0
-            rates[k] = (rates[k] * friction + 0.5 * t * self._pull(k, kinetic)) * friction
-        return kinetic
 
 
 def make_thermostat(
