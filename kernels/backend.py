@@ -47,10 +47,12 @@ class DeviceReport(NamedTuple):
 
 
 class Kernels(NamedTuple):
-    """The kernels of one device for one number of radial functions and highest rank."""
+    """The kernels of one device for one number of radial functions and highest rank, see `kernels.cpu`."""
 
     gradients: Callable[..., None]
     forces: Callable[..., None]
+    neighbors: Callable[..., tuple[Any, ...]]
+    lanes: Callable[[int], int]
     put: Callable[[np.ndarray], Any]
     get: Callable[[Any], np.ndarray]
 
@@ -97,10 +99,10 @@ def kernels(kind: str, n_radial: int, max_rank: int) -> Kernels:
     if kind == "cuda":
         from mldsim.kernels import cuda
 
-        return Kernels(*cuda.compiled(n_radial, max_rank), cuda.put, cuda.get)
+        return Kernels(*cuda.compiled(n_radial, max_rank), cuda.neighbors, cuda.lanes, cuda.put, cuda.get)
     from mldsim.kernels import cpu
 
-    return Kernels(*cpu.compiled(n_radial, max_rank), np.asarray, np.asarray)
+    return Kernels(*cpu.compiled(n_radial, max_rank), cpu.neighbors, cpu.lanes, np.asarray, np.asarray)
 
 
 def _cpu(reason: str) -> DeviceReport:

@@ -9,29 +9,140 @@ The term in brackets is the whole difference between the scopes: without G_j eac
 all descend the common one. No agent writes into another's row, so the result does not depend on the number of threads.
 
 Y^l are the real spherical harmonics in Racah's normalisation: sum_m Y_lm(u) Y_lm(v) = P_l(u . v).
+
+Both passes vectorise twice (`kernels.lanes`): what belongs to a pair (distance, table row, harmonics) with `SIDE`
+neighbours in the lanes, and what belongs to a radial function with the functions in the lanes. Between the two, the
+numbers of `BATCH` neighbours of one species lie in a scratch of fixed layout, one row per quantity, so that one address
+serves for all of them.
 The number of radial functions and the highest rank are constants of the compiled code; the arithmetic type is that of
 the arrays (float32 or float64).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import numpy as np
 from numba import njit, prange
+from numpy.typing import NDArray
 
 from mldsim.kernels import pair
-from mldsim.kernels.pair import FAST
+from mldsim.kernels.lanes import at, larger, least, put, root, rows, smaller, total, vectors, whole
 
-_inlined = njit(nogil=True, fastmath=FAST, error_model="numpy")
-separation = _inlined(pair.separation)
-hermite = _inlined(pair.hermite)
-hermite_slopes = _inlined(pair.hermite_slopes)
-harmonics = _inlined(pair.harmonics)
-harmonic_slopes = _inlined(pair.harmonic_slopes)
+SIDE = 16
+"""Neighbours handled side by side."""
+
+BATCH = 64
+"""Neighbours in the scratch; a multiple of SIDE."""
+
+GROUP = 24
+"""Agents that share one scratch and go to one thread."""
+
+_inlined = njit(nogil=True, fastmath=pair.FAST, error_model="numpy")
+_of_pair = pair.functions(_inlined)
+hermite, hermite_slopes = _of_pair.hermite, _of_pair.hermite_slopes
+quadrupole, quadrupole_slopes = _of_pair.quadrupole, _of_pair.quadrupole_slopes
+octupole, octupole_slopes = _of_pair.octupole, _of_pair.octupole_slopes
+_zero, _load, _store, _store_each = vectors(SIDE)
+
+
+def lanes(n_radial: int) -> int:
+    """Length of the arrays' axis of radial functions: a multiple of eight, the rest filled with zeros."""
+    return -(-n_radial // 8) * 8
+
+
+def neighbors(
+    count: NDArray[np.int32], entries: NDArray[np.int32], species: NDArray[np.int32], n_species: int
+) -> tuple[NDArray[np.int32], ...]:
+    """The Verlet list as the two passes want it.
+
+    Returns
+    -------
+    ends : (n, n_species) int32
+        The neighbours of species b are the entries from ``ends[i, b - 1]`` to ``ends[i, b]``.
+    entries : as given, each row sorted by species
+    inside, found : like entries and ends
+        Filled by `gradients` with the neighbours that are within the cutoff now, for `forces`.
+    """
+    ends = np.empty((len(count), n_species), np.int32)
+    ordered = np.empty_like(entries)
+    _by_species(count, entries, species, ends, ordered)
+    return ends, ordered, np.empty_like(entries), np.empty_like(ends)
+
+
+@njit(nogil=True, cache=True, parallel=True)
+def _by_species(count, entries, species, ends, ordered):  # type: ignore[no-untyped-def]
+    for i in prange(entries.shape[0]):
+        place = 0
+        for b in range(ends.shape[1]):
+            for q in range(count[i]):
+                if species[entries[i, q] >> 5] == b:
+                    ordered[i, place] = entries[i, q]
+                    place += 1
+            ends[i, b] = place
+
+
+@_inlined
+def _separate(local, shift, i, entry, x, y, z, q):  # type: ignore[no-untyped-def]
+    """Write q_i - q_j to place q and return its square; see `kernels.pair.separation`."""
+    j = 3 * (entry >> 5)
+    code = 3 * (entry & 31)
+    dx = at(local, 3 * i) - at(local, j) - at(shift, code)
+    dy = at(local, 3 * i + 1) - at(local, j + 1) - at(shift, code + 1)
+    dz = at(local, 3 * i + 2) - at(local, j + 2) - at(shift, code + 2)
+    put(x, q, dx)
+    put(y, q, dy)
+    put(z, q, dz)
+    return dx * dx + dy * dy + dz * dz
+
+
+@_inlined
+def _fill_up(x, y, z, n):  # type: ignore[no-untyped-def]
+    """Place neighbours far outside behind the last one, so that all SIDE lanes hold numbers."""
+    _store(x, n, _zero(x) + 1e4)
+    _store(y, n, _zero(y))
+    _store(z, n, _zero(z))
+
+
+def _nonzero_slopes(max_rank: int) -> tuple[tuple[bool, ...], ...]:
+    """Which Y_lm change along x, along y, along z."""
+    somewhere = (float, 0.3, 0.5, 0.7)
+    slopes = [np.zeros((3, 1)), np.eye(3), np.array(pair.quadrupole_slopes(*somewhere))]
+    slopes.append(np.array(pair.octupole_slopes(*somewhere)))
+    return tuple(tuple(bool(s) for s in axis) for axis in np.hstack(slopes[: max_rank + 1]))
+
+
+@cache
+def _product(n_radial: int, n_lm: int, rank: int) -> Callable[..., Any]:
+    """The compiled product W A of one rank."""
+    padded = lanes(n_radial)
+    width = 16 if padded % 16 == 0 else 8
+    size = 2 * rank + 1
+    first = rank * rank
+    zero, load, _, _ = vectors(width)
+    zeros, add, add_to = rows(width, size)
+
+    @_inlined
+    def product(quadratic, row, n_species, fields, gradient, of_agent):  # type: ignore[no-untyped-def]
+        """Add W A to the agent's gradient; returns A W A / 2."""
+        real = fields.dtype.type
+        loss = zero(fields)
+        for b in range(n_species):
+            for column in range(0, padded, width):
+                sums = zeros(fields)
+                for c in range(n_species):
+                    for n in range(n_radial):
+                        weight = load(quadratic, row + ((c * n_radial + n) * n_species + b) * padded + column)
+                        sums = add(sums, weight, fields, (c * n_lm + first) * padded + n, padded)
+                here = (b * n_lm + first) * padded + column
+                for m in range(size):
+                    loss += load(fields, here + m * padded) * sums[m]
+                add_to(gradient, of_agent + here, padded, sums)
+        return real(0.5) * total(loss)
+
+    return product
 
 
 @cache
@@ -40,141 +151,271 @@ def compiled(n_radial: int, max_rank: int) -> tuple[Callable[..., Any], Callable
 
     Returns
     -------
-    gradients(local, species, shift, count, entries, cutoff, start, per_row, table, linear, quadratic, wall_radius,
-              wall_energy, losses, gradient, closest)
+    gradients(local, species, shift, pairs, cutoff, start, per_row, table, linear, quadratic, wall_radius, wall_energy,
+              losses, gradient, closest)
         Fills ``losses[i]``, ``gradient[i, b, lm, k]`` = dL_i/dA_i and ``closest[i]``, the smallest r_ij / wall radius.
-    forces(local, species, shift, count, entries, cutoff, start, per_row, table, gradient, wall_radius, wall_force,
-           reciprocal, result)
-        Fills ``result[i, 3]``, the force on each agent.
+    forces(local, species, shift, pairs, cutoff, start, per_row, table, gradient, wall_radius, wall_force, reciprocal,
+           result)
+        Fills ``result[i, 3]``, the force on each agent, at the positions of the last call of `gradients`.
 
-    Arrays: local (n, 3), positions relative to the list's origin; shift (27, 3), box vectors of the images; table as
-    `kernels.radial.tabulate` makes it, 1/per_row angstrom per row; wall_energy the stiffness times the share of the
-    pair's wall that one agent owns, wall_force twice the stiffness.
+    Arrays: local (n, 3), positions relative to the list's origin; shift (27, 3), box vectors of the images; pairs as
+    `neighbors` makes them; table as `kernels.radial.tabulate` makes it, 1/per_row angstrom per row; wall_energy the
+    stiffness times the share of the pair's wall that one agent owns, wall_force twice the stiffness. All are
+    contiguous; the axis of the radial functions k is `lanes` long in table, linear, gradient, and the last axis of
+    quadratic.
     """
     n_lm = (max_rank + 1) ** 2
-    ranks = tuple(rank for rank in range(max_rank + 1) for _ in range(2 * rank + 1))
+    padded = lanes(n_radial)
+    width = 16 if padded % 16 == 0 else 8
+    zero, load, store, _ = vectors(width)
+    zeros, add, add_to = rows(width, n_lm)
+    # Ranks that the model lacks stand for nothing; the highest one in their place costs no compilation.
+    product_0, product_1, product_2, product_3 = (_product(n_radial, n_lm, min(rank, max_rank)) for rank in range(4))
 
-    @njit(nogil=True, cache=True, fastmath=FAST, parallel=True, error_model="numpy")
-    def gradients(  # type: ignore[no-untyped-def]
-        local, species, shift, count, entries, cutoff, start, per_row, table, linear, quadratic, wall_radius,
-        wall_energy, losses, gradient, closest,
+    # Rows of the scratch of `gradients`: four weights of the table's entries, and the harmonics.
+    harmonic = 4 * BATCH
+
+    @_inlined
+    def some_gradients(  # type: ignore[no-untyped-def]
+        begin, end,
+        local, species, shift, ends, entries, inside, found, cutoff, start, per_row, table, linear, quadratic,
+        wall_radius, wall_energy, losses, gradient, closest,
     ):  # fmt: skip
-        n_species = table.shape[0]
+        n_species, n_rows, capacity = table.shape[0], table.shape[2], entries.shape[1]
         real = local.dtype.type
-        for i in prange(local.shape[0]):
+        one, none = real(1.0), real(0.0)
+        x = np.empty(capacity + SIDE, local.dtype)
+        y = np.empty(capacity + SIDE, local.dtype)
+        z = np.empty(capacity + SIDE, local.dtype)
+        row = np.empty(BATCH, np.int32)
+        work = np.empty((4 + n_lm) * BATCH, local.dtype)
+        fields = np.empty(n_species * n_lm * padded, local.dtype)
+        for q in range(BATCH):
+            work[harmonic + q] = one
+        for i in range(begin, end):
             a = species[i]
-            fields = np.zeros((n_species, n_lm, n_radial), local.dtype)
-            phi = np.empty(n_radial, local.dtype)
-            value = np.empty(n_lm, local.dtype)
-            loss = real(0.0)
-            nearest = real(1e9)
-            for q in range(count[i]):
-                dx, dy, dz, j = separation(local, shift, i, entries[i, q])
-                r2 = dx * dx + dy * dy + dz * dz
-                if not r2 < cutoff * cutoff:  # also true of NaN
-                    continue
-                r = math.sqrt(r2)
-                b = species[j]
+            fields[:] = none
+            gradient[i] = none
+            wall = _zero(work)
+            nearest = _zero(work) + real(1e9)
+            first = 0
+            kept = 0
+            for b in range(n_species):
+                n = 0
+                for q in range(first, ends[i, b]):
+                    entry = at(entries, i * capacity + q)
+                    r2 = _separate(local, shift, i, entry, x, y, z, n)
+                    put(inside, i * capacity + kept + n, entry)
+                    n += r2 < cutoff * cutoff  # the next one overwrites it unless it is within; false for NaN
+                first = ends[i, b]
+                kept += n
+                found[i, b] = kept
+                _fill_up(x, y, z, n)
                 radius = wall_radius[a, b]
-                if r < radius:
-                    loss += wall_energy * (radius - r) * (radius - r)
-                nearest = min(nearest, r / radius)
-                t = max((r - start) * per_row, real(0.0))
-                row = int(t)
-                t -= real(row)
-                h0, s0, h1, s1 = hermite(t, real(1.0))
-                near = table[a, b, row]
-                far = table[a, b, row + 1]
-                for k in range(n_radial):
-                    phi[k] = h0 * near[0, k] + s0 * near[1, k] + h1 * far[0, k] + s1 * far[1, k]
-                inverse = real(1.0) / r
-                harmonics(dx * inverse, dy * inverse, dz * inverse, max_rank, value)
-                for m in range(n_lm):
-                    y = value[m]
-                    field = fields[b, m]
-                    for k in range(n_radial):
-                        field[k] += y * phi[k]
+                for batch in range(0, n, BATCH):
+                    size = min(n - batch, BATCH)
+                    for q in range(0, size, SIDE):
+                        dx, dy, dz = _load(x, batch + q), _load(y, batch + q), _load(z, batch + q)
+                        r = root(dx * dx + dy * dy + dz * dz)
+                        overlap = larger(radius - r, none)
+                        wall += overlap * overlap
+                        nearest = smaller(nearest, r * (one / radius))
+                        t = larger((r - start) * per_row, none)
+                        _store(row, q, t)
+                        _store_each(work, q, BATCH, hermite(t - whole(t), one))
+                        ux, uy, uz = dx / r, dy / r, dz / r
+                        if max_rank >= 1:
+                            _store_each(work, harmonic + 1 * BATCH + q, BATCH, (ux, uy, uz))
+                        if max_rank >= 2:
+                            _store_each(work, harmonic + 4 * BATCH + q, BATCH, quadrupole(real, ux, uy, uz))
+                        if max_rank >= 3:
+                            _store_each(work, harmonic + 9 * BATCH + q, BATCH, octupole(real, ux, uy, uz))
+                    for column in range(0, padded, width):
+                        of_pair = (a * n_species + b) * n_rows * 2 * padded + column
+                        sums = zeros(work)
+                        for q in range(size):
+                            near = of_pair + at(row, q) * (2 * padded)
+                            phi = (
+                                at(work, q) * load(table, near)
+                                + at(work, BATCH + q) * load(table, near + padded)
+                                + at(work, 2 * BATCH + q) * load(table, near + 2 * padded)
+                                + at(work, 3 * BATCH + q) * load(table, near + 3 * padded)
+                            )
+                            sums = add(sums, phi, work, harmonic + q, BATCH)
+                        add_to(fields, b * n_lm * padded + column, padded, sums)
+            loss = wall_energy * total(wall)
+            of_agent = i * n_species * n_lm * padded
+            of_rank = n_species * n_radial * n_species * padded
+            weights = a * (max_rank + 1) * of_rank
+            loss += product_0(quadratic, weights, n_species, fields, gradient, of_agent)
+            if max_rank >= 1:
+                loss += product_1(quadratic, weights + of_rank, n_species, fields, gradient, of_agent)
+            if max_rank >= 2:
+                loss += product_2(quadratic, weights + 2 * of_rank, n_species, fields, gradient, of_agent)
+            if max_rank >= 3:
+                loss += product_3(quadratic, weights + 3 * of_rank, n_species, fields, gradient, of_agent)
+            of_invariants = zero(work)
             for b in range(n_species):
-                for k in range(n_radial):
-                    loss += linear[a, b, k] * fields[b, 0, k]
-            for m in range(n_lm):
-                rank = ranks[m]
-                for b in range(n_species):
-                    slope = gradient[i, b, m]
-                    for k in range(n_radial):
-                        slope[k] = real(0.0)
-                    for c in range(n_species):
-                        for n in range(n_radial):
-                            amount = fields[c, m, n]
-                            weight = quadratic[a, rank, c, n, b]
-                            for k in range(n_radial):
-                                slope[k] += weight[k] * amount
-                    field = fields[b, m]
-                    for k in range(n_radial):
-                        loss += real(0.5) * field[k] * slope[k]
-            for b in range(n_species):
-                for k in range(n_radial):
-                    gradient[i, b, 0, k] += linear[a, b, k]
-            losses[i] = loss
-            closest[i] = nearest
+                for column in range(0, padded, width):
+                    weight = load(linear, (a * n_species + b) * padded + column)
+                    here = b * n_lm * padded + column
+                    of_invariants += weight * load(fields, here)
+                    store(gradient, of_agent + here, load(gradient, of_agent + here) + weight)
+            losses[i] = loss + total(of_invariants)
+            closest[i] = least(nearest)
 
-    @njit(nogil=True, cache=True, fastmath=FAST, parallel=True, error_model="numpy")
-    def forces(  # type: ignore[no-untyped-def]
-        local, species, shift, count, entries, cutoff, start, per_row, table, gradient, wall_radius, wall_force,
+    @njit(nogil=True, cache=True, parallel=True, error_model="numpy")
+    def gradients(  # type: ignore[no-untyped-def]
+        local, species, shift, pairs, cutoff, start, per_row, table, linear, quadratic, wall_radius, wall_energy,
+        losses, gradient, closest,
+    ):  # fmt: skip
+        n_agents = local.shape[0]
+        ends, entries, inside, found = pairs
+        for group in prange((n_agents + GROUP - 1) // GROUP):
+            some_gradients(
+                group * GROUP, min(n_agents, (group + 1) * GROUP),
+                local, species, shift, ends, entries, inside, found, cutoff, start, per_row, table, linear, quadratic,
+                wall_radius, wall_energy, losses, gradient, closest,
+            )  # fmt: skip
+
+    # Rows of the scratch of `forces`: weights of the table's entries for phi/r (4) and for phi' (3), the unit vector,
+    # the harmonics, and their slopes along x, y and z.
+    derivative, unit = 4 * BATCH, 7 * BATCH
+    value = 10 * BATCH
+    slope_x, slope_y, slope_z = (value + n * n_lm * BATCH for n in (1, 2, 3))
+    along_x, along_y, along_z = _nonzero_slopes(max_rank)
+
+    @_inlined
+    def some_forces(  # type: ignore[no-untyped-def]
+        begin, end,
+        local, species, shift, inside, found, start, per_row, table, gradient, wall_radius, wall_force,
         reciprocal, result,
     ):  # fmt: skip
+        n_species, n_rows, capacity = table.shape[0], table.shape[2], inside.shape[1]
         real = local.dtype.type
-        both = real(1.0) if reciprocal else real(0.0)
-        for i in prange(local.shape[0]):
+        one, none = real(1.0), real(0.0)
+        x = np.empty(capacity + SIDE, local.dtype)
+        y = np.empty(capacity + SIDE, local.dtype)
+        z = np.empty(capacity + SIDE, local.dtype)
+        row = np.empty(BATCH, np.int32)
+        work = np.empty((10 + 4 * n_lm) * BATCH, local.dtype)
+        for q in range(BATCH):
+            work[value + q] = one
+        for i in range(begin, end):
             a = species[i]
-            value = np.empty(n_lm, local.dtype)
-            slope = np.empty((3, n_lm), local.dtype)
-            sign = np.empty(n_lm, local.dtype)
-            for m in range(n_lm):
-                # (-1)^l: seen from the other end, the separation points the other way.
-                sign[m] = both * (real(-1.0) if ranks[m] % 2 else real(1.0))
-            fx, fy, fz = real(0.0), real(0.0), real(0.0)
-            for q in range(count[i]):
-                dx, dy, dz, j = separation(local, shift, i, entries[i, q])
-                r2 = dx * dx + dy * dy + dz * dz
-                if not r2 < cutoff * cutoff:  # also true of NaN
-                    continue
-                r = math.sqrt(r2)
-                inverse = real(1.0) / r
-                ux, uy, uz = dx * inverse, dy * inverse, dz * inverse
-                b = species[j]
-                overlap = wall_radius[a, b] - r
-                if overlap > real(0.0):
-                    fx += wall_force * overlap * ux
-                    fy += wall_force * overlap * uy
-                    fz += wall_force * overlap * uz
-                t = max((r - start) * per_row, real(0.0))
-                row = int(t)
-                t -= real(row)
-                h0, s0, h1, s1 = hermite(t, real(1.0))
-                dh0, ds0, ds1 = hermite_slopes(t, real(1.0))
-                harmonics(ux, uy, uz, max_rank, value)
-                harmonic_slopes(ux, uy, uz, max_rank, slope)
-                near = table[a, b, row]
-                far = table[a, b, row + 1]
-                mine = gradient[i, b]
-                theirs = gradient[j, a]
-                # Nothing is stored in this loop, so that its n_radial rounds become lanes of a vector register.
-                for k in range(n_radial):
-                    along, x, y, z = real(0.0), real(0.0), real(0.0), real(0.0)
-                    for m in range(n_lm):
-                        g = mine[m, k] + sign[m] * theirs[m, k]
-                        along += g * value[m]
-                        x += g * slope[0, m]
-                        y += g * slope[1, m]
-                        z += g * slope[2, m]
-                    phi = (h0 * near[0, k] + s0 * near[1, k] + h1 * far[0, k] + s1 * far[1, k]) * inverse
-                    dphi = (dh0 * (near[0, k] - far[0, k]) + ds0 * near[1, k] + ds1 * far[1, k]) * per_row * along
-                    fx -= dphi * ux + phi * x
-                    fy -= dphi * uy + phi * y
-                    fz -= dphi * uz + phi * z
-            result[i, 0] = fx
-            result[i, 1] = fy
-            result[i, 2] = fz
+            wall_x, wall_y, wall_z = _zero(work), _zero(work), _zero(work)
+            fx, fy, fz = zero(work), zero(work), zero(work)
+            first = 0
+            for b in range(n_species):
+                n = found[i, b] - first
+                mine = i * capacity + first
+                first = found[i, b]
+                for q in range(n):
+                    _separate(local, shift, i, at(inside, mine + q), x, y, z, q)
+                _fill_up(x, y, z, n)
+                for batch in range(0, n, BATCH):
+                    size = min(n - batch, BATCH)
+                    for q in range(0, size, SIDE):
+                        dx, dy, dz = _load(x, batch + q), _load(y, batch + q), _load(z, batch + q)
+                        r = root(dx * dx + dy * dy + dz * dz)
+                        inverse = one / r
+                        ux, uy, uz = dx * inverse, dy * inverse, dz * inverse
+                        push = wall_force * larger(wall_radius[a, b] - r, none)
+                        wall_x += push * ux
+                        wall_y += push * uy
+                        wall_z += push * uz
+                        t = larger((r - start) * per_row, none)
+                        _store(row, q, t)
+                        t = t - whole(t)
+                        h0, s0, h1, s1 = hermite(t, one)
+                        dh0, ds0, ds1 = hermite_slopes(t, one)
+                        _store_each(work, q, BATCH, (h0 * inverse, s0 * inverse, h1 * inverse, s1 * inverse))
+                        _store_each(work, derivative + q, BATCH, (dh0 * per_row, ds0 * per_row, ds1 * per_row))
+                        _store_each(work, unit + q, BATCH, (ux, uy, uz))
+                        if max_rank >= 1:
+                            _store_each(work, value + BATCH + q, BATCH, (ux, uy, uz))
+                        if max_rank >= 2:
+                            _store_each(work, value + 4 * BATCH + q, BATCH, quadrupole(real, ux, uy, uz))
+                            by_x, by_y, by_z = quadrupole_slopes(real, ux, uy, uz)
+                            _store_each(work, slope_x + 4 * BATCH + q, BATCH, by_x)
+                            _store_each(work, slope_y + 4 * BATCH + q, BATCH, by_y)
+                            _store_each(work, slope_z + 4 * BATCH + q, BATCH, by_z)
+                        if max_rank >= 3:
+                            _store_each(work, value + 9 * BATCH + q, BATCH, octupole(real, ux, uy, uz))
+                            to_x, to_y, to_z = octupole_slopes(real, ux, uy, uz)
+                            _store_each(work, slope_x + 9 * BATCH + q, BATCH, to_x)
+                            _store_each(work, slope_y + 9 * BATCH + q, BATCH, to_y)
+                            _store_each(work, slope_z + 9 * BATCH + q, BATCH, to_z)
+                    for column in range(0, padded, width):
+                        of_pair = (a * n_species + b) * n_rows * 2 * padded + column
+                        my_gradient = (i * n_species + b) * n_lm * padded + column
+                        for q in range(size):
+                            near = of_pair + at(row, q) * (2 * padded)
+                            h0, s0 = load(table, near), load(table, near + padded)
+                            h1, s1 = load(table, near + 2 * padded), load(table, near + 3 * padded)
+                            phi = (
+                                at(work, q) * h0
+                                + at(work, BATCH + q) * s0
+                                + at(work, 2 * BATCH + q) * h1
+                                + at(work, 3 * BATCH + q) * s1
+                            )  # phi_k / r
+                            dphi = (
+                                at(work, derivative + q) * (h0 - h1)
+                                + at(work, derivative + BATCH + q) * s0
+                                + at(work, derivative + 2 * BATCH + q) * s1
+                            )
+                            j = at(inside, mine + batch + q) >> 5
+                            its_gradient = (j * n_species + a) * n_lm * padded + column
+                            gx, gy, gz = zero(work), zero(work), zero(work)
+                            along, outward = zero(work), zero(work)
+                            for rank in range(max_rank + 1):
+                                of_rank = zero(work)
+                                for m in range(rank * rank, (rank + 1) * (rank + 1)):
+                                    g = load(gradient, my_gradient + m * padded)
+                                    if reciprocal:
+                                        # (-1)^l: seen from the other end, the separation points the other way.
+                                        if rank % 2:
+                                            g -= load(gradient, its_gradient + m * padded)
+                                        else:
+                                            g += load(gradient, its_gradient + m * padded)
+                                    of_rank += g * at(work, value + m * BATCH + q)
+                                    if rank == 1:
+                                        if m == 1:
+                                            gx += g
+                                        elif m == 2:
+                                            gy += g
+                                        else:
+                                            gz += g
+                                    else:
+                                        if along_x[m]:
+                                            gx += g * at(work, slope_x + m * BATCH + q)
+                                        if along_y[m]:
+                                            gy += g * at(work, slope_y + m * BATCH + q)
+                                        if along_z[m]:
+                                            gz += g * at(work, slope_z + m * BATCH + q)
+                                along += of_rank
+                                outward += of_rank * real(rank)
+                            # d(phi Y)/dq = phi' Y u + phi/r (grad Y - l Y u)
+                            radial = dphi * along - phi * outward
+                            fx -= radial * at(work, unit + q) + phi * gx
+                            fy -= radial * at(work, unit + BATCH + q) + phi * gy
+                            fz -= radial * at(work, unit + 2 * BATCH + q) + phi * gz
+            result[i, 0] = total(fx) + total(wall_x)
+            result[i, 1] = total(fy) + total(wall_y)
+            result[i, 2] = total(fz) + total(wall_z)
+
+    @njit(nogil=True, cache=True, parallel=True, error_model="numpy")
+    def forces(  # type: ignore[no-untyped-def]
+        local, species, shift, pairs, cutoff, start, per_row, table, gradient, wall_radius, wall_force, reciprocal,  # noqa: ARG001 (`gradients` has looked)
+        result,
+    ):  # fmt: skip
+        n_agents = local.shape[0]
+        _, _, inside, found = pairs
+        for group in prange((n_agents + GROUP - 1) // GROUP):
+            some_forces(
+                group * GROUP, min(n_agents, (group + 1) * GROUP),
+                local, species, shift, inside, found, start, per_row, table, gradient, wall_radius, wall_force,
+                reciprocal, result,
+            )  # fmt: skip
 
     return gradients, forces

@@ -41,11 +41,9 @@ SHARED_BYTES = 48 * 1024
 FAST = True
 
 _on_device = cuda.jit(device=True, fastmath=FAST)
-separation = _on_device(pair.separation)
-hermite = _on_device(pair.hermite)
-hermite_slopes = _on_device(pair.hermite_slopes)
-harmonics = _on_device(pair.harmonics)
-harmonic_slopes = _on_device(pair.harmonic_slopes)
+_of_pair = pair.functions(_on_device)
+separation, hermite, hermite_slopes = _of_pair.separation, _of_pair.hermite, _of_pair.hermite_slopes
+harmonics, harmonic_slopes = _of_pair.harmonics, _of_pair.harmonic_slopes
 
 
 @_on_device
@@ -243,27 +241,42 @@ def compiled(n_radial: int, max_rank: int) -> tuple[Callable[..., Any], Callable
     """The two passes for this many radial functions and ranks, as `kernels.cpu.compiled`, for arrays made by `put`."""
 
     def gradients(  # type: ignore[no-untyped-def]
-        local, species, shift, count, entries, cutoff, start, per_row, table, linear, quadratic, wall_radius,
-        wall_energy, losses, gradient, closest,
+        local, species, shift, pairs, cutoff, start, per_row, table, linear, quadratic, wall_radius, wall_energy,
+        losses, gradient, closest,
     ):  # fmt: skip
         kernel, _ = kernels(table.shape[0], n_radial, max_rank, local.dtype.type)
         kernel[local.shape[0], THREADS](
-            local, species, shift, count, entries, cutoff, start, per_row, table, linear, quadratic, wall_radius,
+            local, species, shift, *pairs, cutoff, start, per_row, table, linear, quadratic, wall_radius,
             wall_energy, losses, gradient, closest,
         )  # fmt: skip
 
     def forces(  # type: ignore[no-untyped-def]
-        local, species, shift, count, entries, cutoff, start, per_row, table, gradient, wall_radius, wall_force,
-        reciprocal, result,
+        local, species, shift, pairs, cutoff, start, per_row, table, gradient, wall_radius, wall_force, reciprocal,
+        result,
     ):  # fmt: skip
         real = local.dtype.type
         _, kernel = kernels(table.shape[0], n_radial, max_rank, real)
         kernel[local.shape[0], THREADS](
-            local, species, shift, count, entries, cutoff, start, per_row, table, gradient, wall_radius, wall_force,
+            local, species, shift, *pairs, cutoff, start, per_row, table, gradient, wall_radius, wall_force,
             real(reciprocal), result,
         )  # fmt: skip
 
     return gradients, forces
+
+
+def lanes(n_radial: int) -> int:
+    """Length of the arrays' axis of radial functions: nothing is filled up here."""
+    return n_radial
+
+
+def neighbors(
+    count: np.ndarray,
+    entries: np.ndarray,
+    species: np.ndarray,  # noqa: ARG001
+    n_species: int,  # noqa: ARG001
+) -> tuple[Any, ...]:
+    """The Verlet list as the two passes want it: count and entries, on the device."""
+    return put(count), put(entries)
 
 
 def put(array: np.ndarray) -> Any:

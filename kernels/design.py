@@ -16,7 +16,11 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from mldsim.kernels.cpu import harmonic_slopes, harmonics, hermite, hermite_slopes, separation
+from mldsim.kernels import pair
+
+_of_pair = pair.functions(njit(nogil=True, fastmath=pair.FAST, error_model="numpy"))
+separation, hermite, hermite_slopes = _of_pair.separation, _of_pair.hermite, _of_pair.hermite_slopes
+harmonics, harmonic_slopes = _of_pair.harmonics, _of_pair.harmonic_slopes
 
 
 def n_features(n_fields: int, order: int, max_rank: int) -> int:

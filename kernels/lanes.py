@@ -1,0 +1,326 @@
+"""Vector registers for Numba: values that hold a fixed number of lanes, and the few operations that kernels need.
+
+LLVM finds vector instructions in long loops over scalars. The loops over radial functions and components are short and
+of fixed length: it unrolls them first and then finds none. A ``Lanes`` value is an LLVM vector, so that every operation
+on it is a vector instruction; LLVM splits what is wider than the processor's register, and any processor will do.
+
+    a + b, a - b, a * b, a / b      lane by lane; one of the two may be a scalar
+    vectors(width)                  zero, load, store, whole
+    rows(width, count)              a tuple of `count` Lanes that stays in registers over a loop
+
+Arrays are contiguous and indexed by the flat number of an element, never from the end, and never checked.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.datamodel import PrimitiveModel, register_default
+from numba.core.imputils import lower_builtin
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import intrinsic
+
+FLAGS = ("reassoc", "nsz", "contract", "arcp")
+"""As `kernels.pair.FAST`, for the instructions made here."""
+
+
+class Lanes(types.Type):
+    """Numba's type of `width` numbers of one dtype in a register."""
+
+    def __init__(self, dtype: types.Type, width: int) -> None:
+        self.dtype = dtype
+        self.width = width
+        super().__init__(name=f"Lanes({dtype}, {width})")
+
+    @property
+    def suffix(self) -> str:
+        """As LLVM's intrinsic functions call it."""
+        return f"v{self.width}f{self.dtype.bitwidth}"
+
+
+@register_default(Lanes)
+class _LanesModel(PrimitiveModel):
+    def __init__(self, manager: Any, lanes: Lanes) -> None:
+        element = manager.lookup(lanes.dtype).get_value_type()
+        super().__init__(manager, lanes, ir.VectorType(element, lanes.width))
+
+
+def _splat(context: Any, builder: Any, value: Any, of: types.Type, lanes: Lanes) -> Any:
+    """The scalar in every lane; what is in lanes already stays as it is."""
+    if isinstance(of, Lanes):
+        return value
+    vector = context.get_value_type(lanes)
+    index = ir.IntType(32)
+    undefined = ir.Constant(vector, ir.Undefined)
+    first = builder.insert_element(undefined, context.cast(builder, value, of, lanes.dtype), ir.Constant(index, 0))
+    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(index, lanes.width), [0] * lanes.width))
+
+
+def _define(operation: Callable[..., Any], instruction: str) -> None:
+    @infer_global(operation)
+    class _Typing(AbstractTemplate):  # type: ignore[misc]
+        def generic(self, arguments: Any, keywords: Any) -> Any:
+            if keywords or len(arguments) != 2:
+                return None
+            lanes = {argument for argument in arguments if isinstance(argument, Lanes)}
+            if len(lanes) != 1 or not all(isinstance(a, Lanes | types.Number) for a in arguments):
+                return None
+            return signature(lanes.pop(), *arguments)
+
+    def lower(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+        both = (_splat(context, builder, v, t, sig.return_type) for v, t in zip(values, sig.args, strict=True))
+        return getattr(builder, instruction)(*both, flags=FLAGS)
+
+    for pair in ((Lanes, Lanes), (Lanes, types.Number), (types.Number, Lanes)):
+        lower_builtin(operation, *pair)(lower)
+
+
+for _operation, _instruction in (
+    (operator.add, "fadd"),
+    (operator.sub, "fsub"),
+    (operator.mul, "fmul"),
+    (operator.truediv, "fdiv"),
+    (operator.iadd, "fadd"),
+    (operator.isub, "fsub"),
+    (operator.imul, "fmul"),
+):
+    _define(_operation, _instruction)
+
+
+def _call(builder: Any, name: str, result: Any, values: Any) -> Any:
+    kind = ir.FunctionType(result, [value.type for value in values])
+    function = cgutils.get_or_insert_function(builder.module, kind, name)
+    return builder.call(function, values, fastmath=FLAGS)
+
+
+@intrinsic
+def root(typing, v):  # type: ignore[no-untyped-def]
+    """Square root of each lane."""
+
+    def generate(context, builder, sig, values):  # type: ignore[no-untyped-def]
+        return _call(builder, f"llvm.sqrt.{v.suffix}", values[0].type, values)
+
+    return v(v), generate
+
+
+def _selected(typing, a, b, relation):  # type: ignore[no-untyped-def]
+    def generate(context, builder, sig, values):  # type: ignore[no-untyped-def]
+        x, y = values[0], _splat(context, builder, values[1], b, a)
+        return builder.select(builder.fcmp_ordered(relation, x, y), x, y)
+
+    return a(a, b), generate
+
+
+@intrinsic
+def smaller(typing, a, b):  # type: ignore[no-untyped-def]
+    """The smaller of each lane and a scalar or another lane."""
+    return _selected(typing, a, b, "<")
+
+
+@intrinsic
+def larger(typing, a, b):  # type: ignore[no-untyped-def]
+    """The larger of each lane and a scalar or another lane."""
+    return _selected(typing, a, b, ">")
+
+
+@intrinsic
+def total(typing, v):  # type: ignore[no-untyped-def]
+    """Sum over the lanes."""
+
+    def generate(context, builder, sig, values):  # type: ignore[no-untyped-def]
+        element = values[0].type.element
+        return _call(builder, f"llvm.vector.reduce.fadd.{v.suffix}", element, [ir.Constant(element, -0.0), values[0]])
+
+    return v.dtype(v), generate
+
+
+@intrinsic
+def least(typing, v):  # type: ignore[no-untyped-def]
+    """Smallest lane."""
+
+    def generate(context, builder, sig, values):  # type: ignore[no-untyped-def]
+        return _call(builder, f"llvm.vector.reduce.fmin.{v.suffix}", values[0].type.element, values)
+
+    return v.dtype(v), generate
+
+
+def _pointer(context: Any, builder: Any, kind: types.Array, array: Any, index: Any, of: types.Type) -> Any:
+    data = context.make_array(kind)(context, builder, array).data
+    return builder.gep(data, [context.cast(builder, index, of, types.intp)])
+
+
+def _load(builder: Any, pointer: Any, vector: Any, kind: types.Array) -> Any:
+    return builder.load(builder.bitcast(pointer, vector.as_pointer()), align=kind.dtype.bitwidth // 8)
+
+
+def _store(builder: Any, value: Any, pointer: Any, kind: types.Array) -> None:
+    builder.store(value, builder.bitcast(pointer, value.type.as_pointer()), align=kind.dtype.bitwidth // 8)
+
+
+@intrinsic
+def at(typing, array, index):  # type: ignore[no-untyped-def]
+    """One number of an array."""
+
+    def generate(context, builder, sig, values):  # type: ignore[no-untyped-def]
+        return builder.load(_pointer(context, builder, array, values[0], values[1], index))
+
+    return array.dtype(array, index), generate
+
+
+@intrinsic
+def put(typing, array, index, number):  # type: ignore[no-untyped-def]
+    """Write one number into an array."""
+
+    def generate(context, builder, sig, values):  # type: ignore[no-untyped-def]
+        value = context.cast(builder, values[2], number, array.dtype)
+        builder.store(value, _pointer(context, builder, array, values[0], values[1], index))
+        return context.get_dummy_value()
+
+    return types.void(array, index, number), generate
+
+
+class Vectors(NamedTuple):
+    """Functions for Lanes of one width, to be called from compiled code."""
+
+    zero: Callable[..., Any]
+    load: Callable[..., Any]
+    store: Callable[..., Any]
+    store_each: Callable[..., Any]
+
+
+def vectors(width: int) -> Vectors:
+    """The functions that need to know the number of lanes.
+
+    zero(array)
+        Lanes of zero, of the array's dtype.
+    load(array, index)
+        `width` numbers from there on.
+    store(array, index, v)
+        Write them; into an array of integers without their fraction.
+    store_each(array, first, stride, values)
+        Write each of a tuple's Lanes, `stride` elements apart; a scalar among them leaves its place as it is.
+    """
+
+    @intrinsic
+    def zero(typing, array):  # type: ignore[no-untyped-def]
+        lanes = Lanes(array.dtype, width)
+
+        def generate(context, builder, sig, values):  # type: ignore[no-untyped-def]
+            return ir.Constant(context.get_value_type(lanes), None)
+
+        return lanes(array), generate
+
+    @intrinsic
+    def load(typing, array, index):  # type: ignore[no-untyped-def]
+        lanes = Lanes(array.dtype, width)
+
+        def generate(context, builder, sig, values):  # type: ignore[no-untyped-def]
+            pointer = _pointer(context, builder, array, values[0], values[1], index)
+            return _load(builder, pointer, context.get_value_type(lanes), array)
+
+        return lanes(array, index), generate
+
+    @intrinsic
+    def store(typing, array, index, v):  # type: ignore[no-untyped-def]
+        def generate(context, builder, sig, values):  # type: ignore[no-untyped-def]
+            value = values[2]
+            if array.dtype != v.dtype:
+                value = builder.fptosi(value, ir.VectorType(ir.IntType(array.dtype.bitwidth), width))
+            _store(builder, value, _pointer(context, builder, array, values[0], values[1], index), array)
+            return context.get_dummy_value()
+
+        return types.void(array, index, v), generate
+
+    @intrinsic
+    def store_each(typing, array, first, stride, group):  # type: ignore[no-untyped-def]
+        def generate(context, builder, sig, values):  # type: ignore[no-untyped-def]
+            index = context.cast(builder, values[1], first, types.intp)
+            step = context.cast(builder, values[2], stride, types.intp)
+            for m, kind in enumerate(group):
+                if isinstance(kind, Lanes):
+                    pointer = _pointer(context, builder, array, values[0], index, types.intp)
+                    _store(builder, builder.extract_value(values[3], m), pointer, array)
+                index = builder.add(index, step)
+            return context.get_dummy_value()
+
+        return types.void(array, first, stride, group), generate
+
+    return Vectors(zero, load, store, store_each)
+
+
+@intrinsic
+def whole(typing, v):  # type: ignore[no-untyped-def]
+    """Each lane without its fraction."""
+
+    def generate(context, builder, sig, values):  # type: ignore[no-untyped-def]
+        return builder.sitofp(builder.fptosi(values[0], ir.VectorType(ir.IntType(32), v.width)), values[0].type)
+
+    return v(v), generate
+
+
+class Rows(NamedTuple):
+    """Functions for tuples of Lanes, to be called from compiled code."""
+
+    zeros: Callable[..., Any]
+    add: Callable[..., Any]
+    add_to: Callable[..., Any]
+
+
+def rows(width: int, count: int) -> Rows:
+    """Sums of `count` rows at once.
+
+    zeros(array)
+        `count` Lanes of zero, of the array's dtype.
+    add(sums, v, array, first, stride)
+        ``sums[m] + v * array[first + m * stride]`` for each m, as a new tuple.
+    add_to(array, first, stride, sums)
+        Add ``sums[m]`` to the `width` numbers of the array that begin at ``first + m * stride``.
+    """
+
+    @intrinsic
+    def zeros(typing, array):  # type: ignore[no-untyped-def]
+        lanes = Lanes(array.dtype, width)
+        result = types.UniTuple(lanes, count)
+
+        def generate(context, builder, sig, values):  # type: ignore[no-untyped-def]
+            zero = ir.Constant(context.get_value_type(lanes), None)
+            return context.make_tuple(builder, result, [zero] * count)
+
+        return result(array), generate
+
+    @intrinsic
+    def add(typing, sums, v, array, first, stride):  # type: ignore[no-untyped-def]
+        def generate(context, builder, sig, values):  # type: ignore[no-untyped-def]
+            index = context.cast(builder, values[3], first, types.intp)
+            step = context.cast(builder, values[4], stride, types.intp)
+            result = []
+            for m in range(count):
+                number = builder.load(_pointer(context, builder, array, values[2], index, types.intp))
+                product = builder.fmul(values[1], _splat(context, builder, number, array.dtype, v), flags=FLAGS)
+                result.append(builder.fadd(builder.extract_value(values[0], m), product, flags=FLAGS))
+                index = builder.add(index, step)
+            return context.make_tuple(builder, sums, result)
+
+        return sums(sums, v, array, first, stride), generate
+
+    @intrinsic
+    def add_to(typing, array, first, stride, sums):  # type: ignore[no-untyped-def]
+        def generate(context, builder, sig, values):  # type: ignore[no-untyped-def]
+            index = context.cast(builder, values[1], first, types.intp)
+            step = context.cast(builder, values[2], stride, types.intp)
+            for m in range(count):
+                pointer = _pointer(context, builder, array, values[0], index, types.intp)
+                value = builder.extract_value(values[3], m)
+                before = _load(builder, pointer, value.type, array)
+                _store(builder, builder.fadd(before, value, flags=FLAGS), pointer, array)
+                index = builder.add(index, step)
+            return context.get_dummy_value()
+
+        return types.void(array, first, stride, sums), generate
+
+    return Rows(zeros, add, add_to)
