@@ -29,7 +29,11 @@ ABSURD = 5.0
 beyond recognition."""
 
 FEWEST = 8
-"""Kinds of fewer frames have no median of their own."""
+"""Kinds of fewer frames have no median of their own and are compared with all frames."""
+
+TIMES_ALL = 10.0
+"""In place of `TIMES_MEDIAN` for these: they may come from a state that the others do not show. Permuted labels are
+wrong by 30 times the error of a good fit."""
 
 
 @dataclass(frozen=True)
@@ -129,14 +133,15 @@ def outlying(
     kinds, known
         See `medians`.
     """
+    errors = np.where(np.isfinite(errors), errors, np.inf)
     excess = np.zeros(len(errors))
     middle = np.zeros(len(errors))
     if len(errors) + len(known) >= FEWEST:
         for members, median, deviation in medians(errors, kinds, known):
-            limit = max(median + DEVIATIONS * deviation, TIMES_MEDIAN * median, LEAST_SHARE * float(np.median(labels)))
+            times = TIMES_MEDIAN if members.sum() >= FEWEST else TIMES_ALL
+            limit = max(median + DEVIATIONS * deviation, times * median, LEAST_SHARE * float(np.median(labels)))
             excess[members] = errors[members] / limit if limit > 0.0 else 0.0
             middle[members] = median
-    excess[~np.isfinite(excess)] = np.inf
     worst = excess.max(initial=0.0)
     return (excess > 1.0) & (excess >= 0.5 * worst), middle
 
