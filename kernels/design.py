@@ -5,7 +5,8 @@ A loss is linear in its coefficients, and so is a force:
     F_jd = sum_p D[jd, p] theta_p + wall,    D[jd, p] = - d( feature_p ) / dq_jd
 
 where the features of one species are its rank-0 invariants s_m and, for each rank l, the products A^l_m . A^l_n
-(n >= m; the diagonal ones halved, so that theta is the triangle of W in L = w.s + 1/2 A W A).
+(n >= m; the diagonal ones halved, so that theta is the triangle of W in L = w.s + 1/2 A W A). Order 3 adds the
+invariants of three fields of `kernels.cubic`; their channels are given, so that the loss stays linear in theta.
 Each agent's rows are gathered by one thread, so the result does not depend on the number of threads.
 """
 
@@ -16,16 +17,17 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from mldsim.kernels import pair
+from mldsim.kernels import cubic, pair
 
 _of_pair = pair.functions(njit(nogil=True, fastmath=pair.FAST, error_model="numpy"))
 separation, hermite, hermite_slopes = _of_pair.separation, _of_pair.hermite, _of_pair.hermite_slopes
 harmonics, harmonic_slopes = _of_pair.harmonics, _of_pair.harmonic_slopes
 
 
-def n_features(n_fields: int, order: int, max_rank: int) -> int:
-    """Number of coefficients of one species."""
-    return n_fields + (max_rank + 1) * n_fields * (n_fields + 1) // 2 * (order == 2)
+def n_features(n_fields: int, order: int, max_rank: int, n_channels: int = 0) -> int:
+    """Number of coefficients of one species: w, the triangles of W, the cubic ones."""
+    quadratic = (max_rank + 1) * n_fields * (n_fields + 1) // 2 * (order >= 2)
+    return n_fields + quadratic + len(cubic.features(n_channels, max_rank))
 
 
 def feature_index(n_fields: int, max_rank: int) -> np.ndarray:
@@ -106,8 +108,8 @@ def rows(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Fill ``design[3 i + d, species * n_columns + p]`` and ``wall[3 i + d]``, the force of the wall.
 
-    `fields` as made by the function of that name; `index` as made by `feature_index`; `quadratic` is True for
-    order 2; `reciprocal` is True when agents descend the sum of all losses.
+    `fields` as made by the function of that name; `index` as made by `feature_index`; `quadratic` is True from
+    order 2 on; `reciprocal` is True when agents descend the sum of all losses.
     """
     n_radial = table.shape[4]
     n_species = table.shape[0]
@@ -164,3 +166,99 @@ def rows(  # type: ignore[no-untyped-def]
                             row[index[lower, p, p]] = products[b, d, lower, p, p]
                             for n in range(p + 1, n_fields):
                                 row[index[lower, p, n]] = products[b, d, lower, p, n] + products[b, d, lower, n, p]
+
+
+CHUNK = 16
+"""Features whose columns one thread fills: whatever the number of threads, so that it does not show in the result."""
+
+
+@njit(nogil=True, cache=True, parallel=True, error_model="numpy")
+def components(  # type: ignore[no-untyped-def]
+    local, species, shift, count, entries, cutoff, start, per_row, table, rank, channels, offsets, neighbor, value,
+    slope,
+):  # fmt: skip
+    """The components of the cubic part (see `kernels.cubic`) and how they change with an agent's position.
+
+    Fills ``value[i, lm * n_channels + c]``, ``slope[i, q, lm * n_channels + c, d]``, the part of d value[i] / d q_i
+    that is owed to neighbour ``neighbor[i, q]``, which is -1 beyond the cutoff; `channels` and `offsets` as in
+    `mldsim.loss.Cubic`.
+    """
+    n_radial = table.shape[4]
+    n_channels = channels.shape[2]
+    n_lm = (rank + 1) * (rank + 1)
+    for i in prange(local.shape[0]):
+        phi, dphi = np.empty(n_radial), np.empty(n_radial)
+        y, dy = np.empty(n_lm), np.empty((3, n_lm))
+        value[i] = 0.0
+        for c in range(n_channels):
+            value[i, c] = -offsets[species[i], c]
+        for q in range(count[i]):
+            r, inverse, ux, uy, uz, j = _pair(
+                local, shift, i, entries[i, q], species, cutoff, start, per_row, table, rank, phi, dphi, y, dy
+            )
+            neighbor[i, q] = -1 if r == 0.0 else j
+            if r == 0.0:
+                continue
+            unit = (ux, uy, uz)
+            for lower in range(rank + 1):
+                for c in range(n_channels):
+                    psi, dpsi = 0.0, 0.0
+                    for k in range(n_radial):
+                        p = channels[species[i], lower, c, species[j] * n_radial + k]
+                        psi += p * phi[k]
+                        dpsi += p * dphi[k]
+                    for m in range(lower * lower, (lower + 1) * (lower + 1)):
+                        value[i, m * n_channels + c] += psi * y[m]
+                        for d in range(3):
+                            slope[i, q, m * n_channels + c, d] = dpsi * y[m] * unit[d] + psi * inverse * dy[d, m]
+
+
+@njit(nogil=True, cache=True, parallel=True, error_model="numpy", fastmath={"contract"})
+def cubic_rows(  # type: ignore[no-untyped-def]
+    species, count, neighbor, value, slope, first, factors, weights, slots, first_slot, of_slot, reciprocal,
+    n_columns, first_column, design,
+):  # fmt: skip
+    """Fill the columns of the cubic part, ``design[3 i + d, species * n_columns + first_column + feature]``.
+
+    `neighbor`, `value`, `slope` as made by `components`; the next six as in `kernels.cubic.Monomials`.
+    """
+    n_features = first.size - 1
+    n_species = design.shape[1] // n_columns
+    for chunk in prange((n_features + CHUNK - 1) // CHUNK):
+        begin = chunk * CHUNK
+        end = min(begin + CHUNK, n_features)
+        base = first_slot[begin]
+        gradient = np.empty(first_slot[end] - base)  # of the chunk's features by their components
+        total = np.empty((value.shape[1], 3))
+        for b in range(n_species):
+            at = b * n_columns + first_column
+            design[:, at + begin : at + end] = 0.0
+        for i in range(value.shape[0]):
+            at = species[i] * n_columns + first_column
+            gradient[:] = 0.0
+            for t in range(first[begin], first[end]):
+                x, y, z = value[i, factors[t, 0]], value[i, factors[t, 1]], value[i, factors[t, 2]]
+                gradient[slots[t, 0] - base] += weights[t] * y * z
+                gradient[slots[t, 1] - base] += weights[t] * x * z
+                gradient[slots[t, 2] - base] += weights[t] * x * y
+            total[:] = 0.0
+            for q in range(count[i]):
+                j = neighbor[i, q]
+                if j < 0:
+                    continue
+                total += slope[i, q]
+                if reciprocal:
+                    for f in range(begin, end):
+                        fx, fy, fz = 0.0, 0.0, 0.0
+                        for s in range(first_slot[f], first_slot[f + 1]):
+                            g = gradient[s - base]
+                            fx += g * slope[i, q, of_slot[s], 0]
+                            fy += g * slope[i, q, of_slot[s], 1]
+                            fz += g * slope[i, q, of_slot[s], 2]
+                        design[3 * j, at + f] += fx
+                        design[3 * j + 1, at + f] += fy
+                        design[3 * j + 2, at + f] += fz
+            for f in range(begin, end):
+                for s in range(first_slot[f], first_slot[f + 1]):
+                    for d in range(3):
+                        design[3 * i + d, at + f] -= gradient[s - base] * total[of_slot[s], d]

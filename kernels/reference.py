@@ -5,7 +5,7 @@ because by the addition theorem the inner products of the fields are sums over p
 
     A^l_m . A^l_n = sum_{j, k} phi_m(r_ij) phi_n(r_ik) P_l(u_ij . u_ik),
 
-with Legendre polynomials P_l. It needs no neighbour list either: it looks at every agent in every image.
+with Legendre polynomials P_l; the cubic part, which couples three fields, is written in Cartesian tensors. It needs no neighbour list either: it looks at every agent in every image.
 """
 
 from __future__ import annotations
@@ -30,6 +30,96 @@ def legendre(rank: int, c: Array) -> tuple[Array, Array]:
         (1.5 * c**2 - 0.5, 3.0 * c),
         (2.5 * c**3 - 1.5 * c, 7.5 * c**2 - 1.5),
     ][rank]
+
+
+def tensors(rank: int, u: Array) -> Array:
+    """Symmetric traceless tensors of unit vectors (..., 3): 1, u, uu - 1/3, uuu - (3 symmetric terms 1u)/5."""
+    one = np.eye(3)
+    uu = np.einsum("...i,...j->...ij", u, u)
+    if rank == 0:
+        return np.ones(u.shape[:-1])
+    if rank == 1:
+        return u
+    if rank == 2:
+        return np.asarray(uu - one / 3.0)
+    traces = sum(np.einsum(f"ij,...k->...{order}", one, u) for order in ("ijk", "ikj", "kij"))
+    return np.asarray(np.einsum("...i,...jk->...ijk", u, uu) - traces / 5.0)
+
+
+def tensor_slopes(rank: int, u: Array, r: Array) -> Array:
+    """Derivatives of the tensors of u = q / r by q_d: (n, 3, 3, ...) for u (n, 3) and r (n,)."""
+    du = (np.eye(3) - np.einsum("ni,nj->nij", u, u)) / r[:, None, None]
+    if rank == 0:
+        return np.zeros((len(u), 3))
+    if rank == 1:
+        return np.asarray(du)
+    if rank == 2:
+        return np.asarray(np.einsum("ndi,nj->ndij", du, u) + np.einsum("ndj,ni->ndij", du, u))
+    products = sum(
+        np.einsum(f"nd{x},n{y},n{z}->ndijk", du, u, u)
+        for x, y, z in (("i", "j", "k"), ("j", "i", "k"), ("k", "i", "j"))
+    )
+    traces = sum(np.einsum(f"ij,ndk->nd{order}", np.eye(3), du) for order in ("ijk", "ikj", "kij"))
+    return np.asarray(products - traces / 5.0)
+
+
+CONTRACTIONS = {
+    (0, 0, 0): ("", "", ""),
+    (0, 1, 1): ("", "i", "i"),
+    (0, 2, 2): ("", "ij", "ij"),
+    (0, 3, 3): ("", "ijk", "ijk"),
+    (1, 1, 2): ("i", "j", "ij"),
+    (1, 2, 3): ("i", "jk", "ijk"),
+    (2, 2, 2): ("ij", "jk", "ki"),
+    (2, 3, 3): ("ij", "ikl", "jkl"),
+}
+"""Indices of the three tensors of each invariant."""
+
+
+def cubic_part(
+    u: Array, r: Array, psi: Array, dpsi: Array, offset: Array, features: NDArray[np.int64], coefficients: Array
+) -> tuple[float, Array]:
+    """Cubic part of the loss of one agent, and how it changes with its position by way of each of its neighbours.
+
+    Parameters
+    ----------
+    u, r : (n, 3), (n,)
+        Directions and distances of the neighbours.
+    psi, dpsi : (max_rank + 1, n_channels, n)
+        Radial functions of the channels of each rank, and derivatives.
+    offset : (n_channels,)
+        Of rank 0.
+    features : (n_features, 4)
+        See `kernels.cubic.features`.
+    coefficients : (n_features,), eV
+
+    Returns
+    -------
+    loss : float, eV
+    gradient : (n, 3), eV/angstrom
+    """
+    channels, slopes = [], []
+    for rank in range(len(psi)):
+        shape, change = tensors(rank, u), tensor_slopes(rank, u, r)
+        channels.append(np.einsum("cn,n...->c...", psi[rank], shape))
+        along = np.einsum("cn,nd,n...->cnd...", dpsi[rank], u, shape)
+        slopes.append(along + np.einsum("cn,nd...->cnd...", psi[rank], change))
+    channels[0] = channels[0] - offset
+    loss, gradient = 0.0, np.zeros_like(u)
+    ranks = [found for found in CONTRACTIONS if max(found) < len(psi)]
+    pole = np.array([0.0, 0.0, 1.0])
+    for number, triple in enumerate(sorted(ranks)):
+        mine = features[:, 0] == number
+        x, y, z = CONTRACTIONS[triple]
+        unit = np.einsum(f"{x},{y},{z}->", *(tensors(rank, pole) for rank in triple))
+        theta = coefficients[mine] / unit
+        fields = [channels[rank][features[mine, place]] for place, rank in enumerate(triple, start=1)]
+        changes = [slopes[rank][features[mine, place]] for place, rank in enumerate(triple, start=1)]
+        loss += np.einsum(f"f,f{x},f{y},f{z}->", theta, *fields)
+        gradient += np.einsum(f"f,fnd{x},f{y},f{z}->nd", theta, changes[0], fields[1], fields[2], optimize=True)
+        gradient += np.einsum(f"f,f{x},fnd{y},f{z}->nd", theta, fields[0], changes[1], fields[2], optimize=True)
+        gradient += np.einsum(f"f,f{x},f{y},fnd{z}->nd", theta, fields[0], fields[1], changes[2], optimize=True)
+    return loss, gradient
 
 
 def neighbors_of(i: int, positions: Array, box: Array, cutoff: float) -> tuple[Integers, Array]:
@@ -62,6 +152,7 @@ def descend(
     wall_radius: Array,
     wall_stiffness: float,
     reciprocal: bool,
+    cubic: tuple[Array, Array, NDArray[np.int64], Array] | None = None,
 ) -> tuple[Array, Array]:
     """Losses and forces of all agents.
 
@@ -84,6 +175,8 @@ def descend(
     reciprocal : bool
         True: each agent descends the sum of all losses (a pair's wall is shared half and half).
         False: each descends its own.
+    cubic : (channels, offsets, features, coefficients), optional
+        Arrays of `mldsim.loss.Cubic`, and `kernels.cubic.features`.
 
     Returns
     -------
@@ -116,6 +209,13 @@ def descend(
             across = phi @ weights @ phi.T * dp
             gradient += along[:, None] * u
             gradient += (across @ u - (across * cosine).sum(axis=1)[:, None] * u) / r[:, None]
+
+        if cubic is not None:
+            channels, offsets, features, coefficients = cubic
+            psi, dpsi = channels[a] @ phi.T, channels[a] @ dphi.T
+            loss, slope = cubic_part(u, r, psi, dpsi, offsets[a], features, coefficients[a])
+            losses[i] += loss
+            gradient += slope
 
         overlap = np.clip(wall_radius[a, b] - r, 0.0, None)
         losses[i] += share * wall_stiffness * (overlap**2).sum()
