@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _thread
 import argparse
+import dataclasses
 import difflib
 import json
 import math
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from mldsim.dataset import LabelledFrames
     from mldsim.inference import FitSettings, ForceErrors
     from mldsim.labelling import Configurations
+    from mldsim.learning.journal import Journal
     from mldsim.screening import BadFrame
     from mldsim.simulation import Simulation
     from mldsim.sums import Kept
@@ -986,17 +988,23 @@ def _trajectory_info(path: Path) -> dict[str, Any]:
 
 
 def _add_label(parser: argparse.ArgumentParser) -> None:
-    from mldsim.labelling.engines import DFT_CUTOFF, DFT_CUTOFF_RANGE, EngineKind
-
     parser.add_argument("frames", nargs="+", type=Path, metavar="FRAMES",
                         help="H5MD trajectories, XYZ with or without forces, datasets, all that fit reads")  # fmt: skip
     _add_reading(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DATA.h5", help="the dataset")
-    parser.add_argument("--engine", choices=[kind.value for kind in EngineKind], required=True,
-                        help="network for water (surrogate of revPBE0-D3), GFN1-xTB, or revPBE-D3")  # fmt: skip
     parser.add_argument("--every", type=_int, default=1, metavar="N", help="take every Nth frame of each system")
     parser.add_argument("--frames", type=_int, metavar="N", dest="at_most",
                         help="take at most so many of them in all, evenly spread")  # fmt: skip
+    _add_cp2k(parser)
+    parser.add_argument("--force", action="store_true",
+                        help="replace the dataset; drop unfinished labels of another job")  # fmt: skip
+
+
+def _add_cp2k(parser: argparse.ArgumentParser) -> None:
+    from mldsim.labelling.engines import DFT_CUTOFF, DFT_CUTOFF_RANGE, EngineKind
+
+    parser.add_argument("--engine", choices=[kind.value for kind in EngineKind], required=True,
+                        help="network for water (surrogate of revPBE0-D3), GFN1-xTB, or revPBE-D3")  # fmt: skip
     parser.add_argument("--dft-cutoff", type=_float, default=DFT_CUTOFF, metavar="RY",
                         help="of the grid of cp2k-dft, {:g} to {:g} Ry".format(*DFT_CUTOFF_RANGE))  # fmt: skip
     parser.add_argument("--cp2k", metavar="PROGRAM", help="CP2K (default: cp2k.psmp, ... on the PATH)")
@@ -1004,8 +1012,6 @@ def _add_label(parser: argparse.ArgumentParser) -> None:
                         help="CP2K's data (default: CP2K_DATA_DIR, or beside the program)")  # fmt: skip
     parser.add_argument("--threads", type=_int, metavar="N",
                         help="of CP2K (default: OMP_NUM_THREADS, or all cores; one for cp2k-nnp)")  # fmt: skip
-    parser.add_argument("--force", action="store_true",
-                        help="replace the dataset; drop unfinished labels of another job")  # fmt: skip
 
 
 def _configurations(options: argparse.Namespace) -> list[Configurations]:
@@ -1066,6 +1072,153 @@ def _label(options: argparse.Namespace) -> int:
     return DONE
 
 
+# -- learn --------------------------------------------------------------------------------------------------------
+
+
+def _add_learn(parser: argparse.ArgumentParser) -> None:
+    from mldsim.learning.settings import LearnSettings
+
+    usual = LearnSettings()
+    parser.add_argument(
+        "model", metavar="MODEL", help="shipped name or file: what runs first, and the form of all fits"
+    )
+    _add_data(parser)
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER",
+                        help="everything of the loop; the same command goes on in it")  # fmt: skip
+    _add_cp2k(parser)
+    for option, values, metavar, told in (
+        ("--temperatures", usual.temperatures, "K", "of the runs, K"),
+        ("--densities", usual.densities, "G/CM3", "each at each temperature, g/cm³"),
+    ):
+        default = " ".join(f"{value:g}" for value in values)
+        parser.add_argument(option, type=_float, nargs="+", default=list(values), metavar=metavar,
+                            help=f"{told} (default: {default})")  # fmt: skip
+    parser.add_argument("--molecules", type=_int, default=usual.molecules, metavar="N", help="of water in a box")
+    parser.add_argument("--start", type=Path, metavar="FILE",
+                        help="start from the last frame of this file, its molecules moved to each density")  # fmt: skip
+    parser.add_argument("--time", type=_time, default=f"{usual.time / 1000:g}ps", metavar="TIME", help="of each run")
+    _add_field(parser, "--timestep", "timestep", "TIME")
+    parser.add_argument("--every", type=_time, default=f"{usual.every:g}fs", metavar="TIME",
+                        help="time between two looks at the doubt")  # fmt: skip
+    parser.add_argument("--rounds", type=_int, default=usual.rounds, metavar="N", help="at most so many")
+    parser.add_argument("--frames", type=_int, default=usual.frames, metavar="N", help="labelled in a round at most")
+    parser.add_argument("--holdout", type=_float, default=usual.holdout, metavar="FRACTION",
+                        help="of these, drawn at random from the runs and never fitted")  # fmt: skip
+    parser.add_argument("--doubt-factor", type=_float, default=usual.doubt_factor, metavar="X",
+                        help="doubt warns above so many times the 99th percentile of the training frames")  # fmt: skip
+    parser.add_argument("--doubt-limit", type=_float, metavar="MEV/A", help="doubt warns above this instead, meV/Å")
+    parser.add_argument("--inside", type=_float, default=usual.inside, metavar="FRACTION",
+                        help="of the looks may warn in a round that ends the loop")  # fmt: skip
+    _add_field(parser, "--seed", "seed", "N")
+    parser.add_argument("--mix-theories", action="store_true",
+                        help="go on although the data are of another theory than the engine")  # fmt: skip
+    _add_device(parser)
+
+
+def _learn(options: argparse.Namespace) -> int:
+    from mldsim.labelling import EngineKind, make_engine
+    from mldsim.learning.journal import Stage
+    from mldsim.learning.loop import learn
+    from mldsim.learning.means import cp2k_means
+    from mldsim.learning.settings import LearnSettings
+    from mldsim.loss import load_model
+
+    settings = LearnSettings(
+        temperatures=tuple(options.temperatures),
+        densities=tuple(options.densities),
+        molecules=options.molecules,
+        start=options.start,
+        time=options.time,
+        timestep=options.timestep,
+        every=options.every,
+        rounds=options.rounds,
+        frames=options.frames,
+        holdout=options.holdout,
+        doubt_factor=options.doubt_factor,
+        doubt_limit=None if options.doubt_limit is None else 1e-3 * options.doubt_limit,
+        inside=options.inside,
+        seed=options.seed,
+    )
+    engine = make_engine(EngineKind(options.engine), dft_cutoff=options.dft_cutoff)
+    device, precision = DeviceKind(options.device), Precision(options.precision)
+    model = load_model(options.model)
+    systems = _frames(options, options.data)
+    _check_cutoff(systems, model.cutoff)
+    with progress_bar("Learning") as report:
+        journal = learn(
+            model,
+            systems,
+            settings,
+            options.output,
+            cp2k_means(
+                engine,
+                program=options.cp2k,
+                data=options.cp2k_data,
+                threads=options.threads,
+                device=device,
+                precision=precision,
+            ),
+            mix_theories=options.mix_theories,
+            device=device,
+            precision=precision,
+            progress=report,
+            tell=tell,
+        )
+    _print_rounds(journal)
+    newest = options.output / "model.json"
+    if journal.stage is Stage.SETTLED:
+        print(f"The runs of round {len(journal.rounds)} stayed inside what the model knows. Written to {newest}.")
+    else:
+        print(
+            f"All {len(journal.rounds)} rounds are used and the runs still left what the model knows; "
+            f"--rounds {len(journal.rounds) + 3} goes on. Written to {newest}."
+        )
+    if options.json:
+        _print_json(
+            {
+                "output": str(options.output),
+                "model": str(newest),
+                "settled": journal.stage is Stage.SETTLED,
+                "theory_checks": [dataclasses.asdict(check) for check in journal.checks or ()],
+                "rounds": [
+                    dataclasses.asdict(entry) | {"warned": entry.warned, "stopped": entry.stopped, "looks": entry.looks}
+                    for entry in journal.rounds
+                ],
+            }
+        )
+    return DONE
+
+
+def _print_rounds(journal: Journal) -> None:
+    """One line for each round: what its runs came upon, and what the model made of it."""
+    head = ("round", "stopped", "warned", "frames", "doubt on them", "error on them", "held out", "error on these")
+    rows = [head, ("", "runs", "looks", "fitted", "meV/Å", "meV/Å", "", "meV/Å")]
+    for entry in journal.rounds:
+        new = [score for score in (entry.new_before, entry.new_after) if score]
+        held_out = [score for score in (entry.held_out_before, entry.held_out_after) if score]
+        rows.append(
+            (
+                str(entry.number),
+                f"{entry.stopped} of {len(entry.runs)}",
+                f"{100 * entry.warned:.1f} %",
+                str(new[0].frames if new else 0),
+                " → ".join(f"{score.doubt_meV_A:.1f}" for score in new) or "-",
+                " → ".join(f"{score.force_rmse_meV_A:.1f}" for score in new) or "-",
+                str(held_out[0].frames if held_out else 0),
+                " → ".join(f"{score.force_rmse_meV_A:.1f}" for score in held_out) or "-",
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+    last = journal.rounds[-1].all_held_out
+    if last:
+        print(
+            f"On all {last.frames} held-out frames of all rounds: force error {last.force_rmse_meV_A:.1f} meV/Å "
+            f"of {last.force_rms_meV_A:.0f}, where the model expects {last.doubt_meV_A:.1f}."
+        )
+
+
 # -- models and devices -------------------------------------------------------------------------------------------
 
 
@@ -1115,6 +1268,7 @@ COMMANDS: dict[str, _Command] = {
     "validate": _Command(_validate, "a model beside its reference: forces, structure, motion; a report", _add_validate),
     "convert": _Command(_convert, "turn CP2K output, extended XYZ, DeePMD or n2p2 data into a dataset", _add_convert),
     "label": _Command(_label, "compute energies and forces of frames with CP2K", _add_label),
+    "learn": _Command(_learn, "let a model learn from its own runs: run, label what it doubts, fit again", _add_learn),
     "models": _Command(_models, "what models are shipped"),
     "devices": _Command(_devices, "what can compute here, and why not the rest"),
     "info": _Command(_info, "what a file holds", _add_info),

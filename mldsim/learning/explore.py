@@ -1,0 +1,213 @@
+"""One run of the model at one temperature and density, with a look at its doubt every few femtoseconds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mldsim import units
+from mldsim.errors import LeftPhysics, WorkFailed
+from mldsim.learning.choose import spaced
+from mldsim.learning.frames import Found, Why, can_be_labelled
+from mldsim.learning.limits import Limits, MakeDoubt
+from mldsim.learning.settings import LearnSettings, RunPlan
+from mldsim.loss import LossModel, Scope, load_model
+from mldsim.molecules import molecules_of
+from mldsim.parameters import DeviceKind, Parameters, Precision, Setup, ThermostatKind
+from mldsim.simulation import Simulation, build_simulation
+from mldsim.state import State
+from mldsim.water import read_structure
+
+HEATING = 0.25
+"""Share of a run in which the target rises from the coolest temperature of the round to the run's own: what is doubtful
+shows at the lowest temperature at which it does, and not all at once."""
+
+LOST = 3.0
+"""Doubt in units of its limit at which a run ends: what comes after it is where a wrong force has led."""
+
+COUPLING = {Scope.SHARED: (ThermostatKind.CSVR, 100.0), Scope.OWN: (ThermostatKind.NOSE_HOOVER, 50.0)}
+"""Thermostat and its coupling time, fs; own-scope forces heat, and plain Nose-Hoover holds them (docs/design.md)."""
+
+RELAX_STEPS = 50
+"""Of descent after molecules of a given structure were moved to another density."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explored:
+    """What came of a run.
+
+    Attributes
+    ----------
+    symbols : tuple of str
+        Of the agents; empty where no start could be made.
+    doubtful : list of Found
+        Most urgent first, none a neighbour in time of another.
+    samples : list of Found
+        At random times, whatever the doubt.
+    looks, warned : int
+        Frames looked at, and how many of them warned.
+    unlabelled : int
+        Frames worth a label that no engine can label, because two nuclei are one.
+    mean_doubt, largest_doubt : float, eV/angstrom
+        Of all agents at all looks, and of the most doubtful one; 0 without a look.
+    time : float, fs
+        How far it came.
+    stopped : str or None
+        Why it ended early.
+    """
+
+    symbols: tuple[str, ...]
+    doubtful: list[Found]
+    samples: list[Found]
+    looks: int
+    warned: int
+    unlabelled: int
+    mean_doubt: float
+    largest_doubt: float
+    time: float
+    stopped: str | None
+
+
+def explore(
+    model_file: Path,
+    plan: RunPlan,
+    settings: LearnSettings,
+    limits: Limits,
+    make_doubt: MakeDoubt,
+    *,
+    device: DeviceKind = DeviceKind.AUTO,
+    precision: Precision = Precision.SINGLE,
+    progress: Callable[[int], None] | None = None,
+) -> Explored:
+    """Run the model and keep what it is not sure of.
+
+    Parameters
+    ----------
+    model_file : Path
+    plan : RunPlan
+    settings : LearnSettings
+    limits : Limits
+        Above them doubt warns; a contact warns inside the model's wall, where no pair of the data was.
+    make_doubt : callable
+    device, precision
+        Of the run.
+    progress : callable, optional
+        Told how many looks are done.
+
+    Raises
+    ------
+    InputError
+        When the box does not fit the model, or the structure cannot be used.
+    """
+    model = load_model(model_file)
+    kind, coupling = COUPLING[model.scope]
+    coolest = min(settings.temperatures)
+    parameters = Parameters(temperature=coolest, thermostat=kind, coupling_time=coupling, timestep=settings.timestep)
+    setup = Setup(
+        model=str(model_file),
+        molecules=settings.molecules,
+        density=plan.density,
+        seed=plan.seed,
+        start=settings.start,
+        device=device,
+        precision=precision,
+    )
+    try:
+        simulation = _started(setup, parameters, model)
+    except WorkFailed as error:
+        return Explored((), [], [], 0, 0, 0, 0.0, 0.0, 0.0, str(error))
+    state = simulation.state
+    doubt = make_doubt(model, state.species, state.box)
+    heating = max(1, round(HEATING * settings.looks))
+    rng = np.random.default_rng(plan.seed)
+    later = np.arange(heating, settings.looks + 1) if settings.looks > heating else np.array([settings.looks])
+    sampled = set(rng.choice(later, min(settings.samples, len(later)), replace=False).tolist())
+
+    found: list[Found] = []
+    samples: list[Found] = []
+    latest: Found | None = None
+    stopped: str | None = None
+    looks = warned = 0
+    total_doubt = largest_doubt = 0.0
+    while looks < settings.looks and stopped is None:
+        target = coolest + (plan.temperature - coolest) * min(1.0, (looks + 1) / heating)
+        if target != simulation.parameters.temperature:
+            simulation.set_parameters(parameters.with_changes(temperature=target))
+        try:
+            simulation.advance(settings.steps_per_look)
+        except LeftPhysics as error:
+            stopped = str(error)
+            last = latest or _look(simulation, doubt(state.positions), limits, 1.0)
+            found.append(replace(last, why=Why.STOP))
+            break
+        looks += 1
+        latest = _look(simulation, doubt(state.positions), limits, simulation.evaluation.closest)
+        if not np.isfinite(latest.doubts).all():
+            raise WorkFailed(
+                f"The model '{model.name}' has a doubt that is not a finite number, in the run at {plan} after "
+                f"{units.format_time(state.time)}; fit it anew."
+            )
+        total_doubt += float(latest.doubts.mean())
+        largest_doubt = max(largest_doubt, float(latest.doubts.max()))
+        if latest.why is not Why.SAMPLE:
+            warned += 1
+            found.append(latest)
+        if latest.excess > LOST:
+            worst = int(limits.excess(latest.doubts, state.species).argmax())
+            stopped = (
+                f"The doubt of agent {state.symbols[state.species[worst]]} {worst} rose to "
+                f"{1e3 * latest.doubts[worst]:.0f} meV/Å, {latest.excess:.1f} times its limit; the run was ended at "
+                f"{units.format_time(state.time)}."
+            )
+        elif looks in sampled:
+            samples.append(replace(latest, why=Why.SAMPLE))
+        if progress is not None:
+            progress(looks)
+    usable = [frame for frame in found if can_be_labelled(frame)]
+    return Explored(
+        symbols=tuple(state.symbols[index] for index in state.species),
+        doubtful=spaced(usable)[: settings.frames],
+        samples=[frame for frame in samples if can_be_labelled(frame)],
+        looks=looks,
+        warned=warned,
+        unlabelled=len(found) - len(usable),
+        mean_doubt=total_doubt / looks if looks else 0.0,
+        largest_doubt=largest_doubt,
+        time=state.time,
+        stopped=stopped,
+    )
+
+
+def _look(simulation: Simulation, doubts: NDArray[np.float64], limits: Limits, closest: float) -> Found:
+    state = simulation.state
+    excess = float(limits.excess(doubts, state.species).max())
+    why = Why.CONTACT if closest < 1.0 else Why.DOUBT if excess > 1.0 else Why.SAMPLE
+    return Found(state.positions.copy(), state.box.copy(), doubts, excess, state.time, why)
+
+
+def _started(setup: Setup, parameters: Parameters, model: LossModel) -> Simulation:
+    """Relaxed water at the density of the setup, or the given structure brought to it."""
+    if setup.start is None:
+        return build_simulation(setup, parameters, lambda _: None)
+    given = read_structure(setup.start, model.symbols, model.masses, setup.seed, parameters.temperature)
+    simulation = Simulation(at_density(given, setup.density), model, parameters, setup)
+    simulation.quench(RELAX_STEPS)
+    simulation.new_velocities()
+    return simulation
+
+
+def at_density(state: State, density: float) -> State:
+    """A copy whose molecules were moved as rigid bodies, with the box, to a density, g/cm^3."""
+    factor = math.cbrt(state.density_g_cm3 / density)
+    molecule = molecules_of(state.n_agents, state.bonds)
+    mass = np.bincount(molecule, state.masses)
+    centres = np.stack([np.bincount(molecule, state.masses * x) for x in state.positions.T], axis=1) / mass[:, None]
+    moved = state.copy()
+    moved.positions += (factor - 1.0) * centres[molecule]
+    moved.box = state.box * factor
+    return moved
