@@ -18,6 +18,8 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from mldsim.kernels.lanes import at, put
+
 IMAGES = np.array([(x, y, z) for x in (-1, 0, 1) for y in (-1, 0, 1) for z in (-1, 0, 1)], np.int32)
 """(27, 3) int32: image ``code`` lies this many box edges away."""
 
@@ -170,14 +172,14 @@ def _gap(x, cell, reach, per_length):  # type: ignore[no-untyped-def]
 @njit(nogil=True, cache=True, parallel=True, error_model="numpy")
 def _fill(wrapped, reach, points, labels, first, cells, per_length, count, entries):  # type: ignore[no-untyped-def]
     capacity = entries.shape[1]
+    last = capacity - 1
     reach2 = reach * reach
     seen2 = reach2 * (1.0 + 1e-9)  # rounding must not hide a cell
     px, py, pz = points[0], points[1], points[2]
     for i in prange(wrapped.shape[0]):
         x, y, z = wrapped[i, 0], wrapped[i, 1], wrapped[i, 2]
         mine = np.int32(32 * i + _HERE)
-        row = entries[i]
-        found = 0
+        found = np.int64(0)
         x_begin = _cell(x - reach, reach, per_length[0], cells[0])
         x_end = _cell(x + reach, reach, per_length[0], cells[0]) + 1
         y_begin = _cell(y - reach, reach, per_length[1], cells[1])
@@ -191,23 +193,20 @@ def _fill(wrapped, reach, points, labels, first, cells, per_length, count, entri
                     continue
                 half = math.sqrt(left2)
                 column = (cx * cells[1] + cy) * cells[2]
-                # Unsigned, so that no index is taken for one that counts from the end.
-                begin = np.uint64(first[column + _cell(z - half, reach, per_length[2], cells[2])])
-                end = np.uint64(first[column + _cell(z + half, reach, per_length[2], cells[2]) + 1])
-                if found + np.int64(end - begin) <= capacity:
-                    # Written always, counted when near and not the agent itself: a branch is guessed wrong too often.
-                    for p in range(begin, end):
-                        dx, dy, dz = x - px[p], y - py[p], z - pz[p]
-                        row[np.uint64(found)] = labels[p]
-                        found += np.int64(dx * dx + dy * dy + dz * dz < reach2) - np.int64(labels[p] == mine)
-                else:
-                    for p in range(begin, end):
-                        dx, dy, dz = x - px[p], y - py[p], z - pz[p]
-                        if dx * dx + dy * dy + dz * dz < reach2 and labels[p] != mine:
-                            if found < capacity:
-                                row[found] = labels[p]
-                            found += 1
+                begin = first[column + _cell(z - half, reach, per_length[2], cells[2])]
+                end = first[column + _cell(z + half, reach, per_length[2], cells[2]) + 1]
+                # Written always, counted when near: a branch would be guessed wrong too often.
+                for p in range(begin, end):
+                    dx, dy, dz = x - at(px, p), y - at(py, p), z - at(pz, p)
+                    put(entries, i * capacity + min(found, last), at(labels, p))
+                    found += np.int64(dx * dx + dy * dy + dz * dz < reach2)
+        # The agent found itself too: the last one takes its place.
+        found -= 1
         count[i] = found
+        for q in range(min(found, capacity)):
+            if entries[i, q] == mine:
+                entries[i, q] = entries[i, min(found, last)]
+                break
 
 
 def order_by_cell(positions: NDArray[np.float64], box: NDArray[np.float64], width: float) -> NDArray[np.int64]:
@@ -260,7 +259,7 @@ def build_list(
     count : (n_agents,) int32
     entries : (n_agents, >= capacity) int32
         ``32 * j + code``; the first ``count[i]`` of each row are valid, in an order that does not depend on the
-        number of threads.
+        number of threads. No row is full.
 
     Raises
     ------
@@ -278,6 +277,6 @@ def build_list(
     while True:
         _fill(wrapped, reach, *points, count, entries)
         most = int(count.max(initial=0))
-        if most <= entries.shape[1]:
+        if most + 2 <= entries.shape[1]:  # the agent itself, and one that is written and not counted
             return origin, count, entries
-        entries = np.empty((len(positions), most + most // 8), np.int32)
+        entries = np.empty((len(positions), most + most // 8 + 2), np.int32)
