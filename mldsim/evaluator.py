@@ -158,6 +158,16 @@ class Evaluator:
         forces[self._order] = self._kernels.get(self._forces)
         return forces
 
+    def responses(self) -> NDArray[np.float64]:
+        """dL_i/dA_i at the positions of the last call, (n_agents, n_species, n_lm, n_radial) float64, eV.
+
+        Of the fields A of each species of neighbours; rank 0, the first of n_lm, are the scalar invariants.
+        """
+        gradient = self._kernels.get(self._gradient)[..., : self.model.radial.n_radial]
+        responses = np.empty(gradient.shape)
+        responses[self._order] = gradient
+        return responses
+
     def _descend(self, *, reciprocal: bool) -> None:
         self._kernels.forces(
             *self._pairs, *self._constants, self._gradient, self._radius, self._wall_force, reciprocal, self._forces

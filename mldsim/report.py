@@ -23,7 +23,7 @@ from mldsim.validation import ForceRow, Panel, Quantity, Validation
 MODEL, REFERENCE, INK, FAINT = "#0b6bd3", "#1a212b", "#1a212b", "#8a95a3"
 """Colours that stay apart in grey print and for the colour-blind: blue over black."""
 
-_STYLE = """
+STYLE = """
 :root { color-scheme: light; }
 body { margin: 0 auto; max-width: 60rem; padding: 2rem 1.5rem 4rem; background: #fff; color: #1a212b;
        font: 16px/1.5 system-ui, "Segoe UI", "Noto Sans", sans-serif; }
@@ -75,7 +75,7 @@ def render(found: Validation) -> str:
         "<!doctype html>",
         '<html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>Validation of {name}</title><style>{_STYLE}</style></head><body>",
+        f"<title>Validation of {name}</title><style>{STYLE}</style></head><body>",
         f"<h1>Validation of the loss model <em>{name}</em></h1>",
         f'<p class="lead">{escape(_lead(found))}</p>',
     ]
@@ -229,7 +229,7 @@ def _told_errors(errors: Any) -> str:
 # -- figures ------------------------------------------------------------------------------------------------------
 
 
-def _image(figure: Any, alternative: str) -> str:
+def as_image(figure: Any, alternative: str) -> str:
     """The figure as an SVG inside the page: a picture of its own, so that no two share names of their parts."""
     import matplotlib as mpl
 
@@ -240,7 +240,8 @@ def _image(figure: Any, alternative: str) -> str:
     return f'<img src="data:image/svg+xml;base64,{data}" alt="{escape(alternative, quote=True)}">'
 
 
-def _axes(axis: Any) -> None:
+def style_axes(axis: Any) -> None:
+    """The looks of all plots of matplotlib axes."""
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)
     for side in ("left", "bottom"):
@@ -271,7 +272,7 @@ def _figure(panel: Panel) -> str:
         below.fill_between(x, -noise, noise, color=FAINT, alpha=0.3, linewidth=0)
     below.plot(x, model.y - y, color=MODEL, linewidth=1.3)
     for axis in (above, below):
-        _axes(axis)
+        style_axes(axis)
     above.set_title(panel.title, loc="left", fontsize=12, color=INK, fontweight="bold")
     above.set_ylabel(panel.y_label, fontsize=10.5, color=INK)
     below.set_ylabel("difference", fontsize=10.5, color=INK)
@@ -280,7 +281,7 @@ def _figure(panel: Panel) -> str:
     above.legend(frameon=False, fontsize=10)
     figure.align_ylabels()
     caption = f"<figcaption>{escape(panel.text)}</figcaption>" if panel.text else ""
-    image = _image(figure, f"{panel.title}: model, {panel.reference_label} and their difference")
+    image = as_image(figure, f"{panel.title}: model, {panel.reference_label} and their difference")
     return f'<figure id="figure-{escape(panel.key, quote=True)}">{image}{caption}</figure>'
 
 
@@ -299,13 +300,13 @@ def _parity(comparison: ForceComparison) -> list[str]:
         below.axhline(0.0, color=FAINT, linewidth=0.9)
         below.plot(labels, 1e3 * (forces - labels), ".", color=MODEL, markersize=2.2, alpha=0.35, rasterized=True)
         for axis in (above, below):
-            _axes(axis)
+            style_axes(axis)
         above.set_title(f"Forces on {symbol}", loc="left", fontsize=12, color=INK, fontweight="bold")
         above.set_ylabel("model (eV/Å)", fontsize=10.5, color=INK)
         below.set_ylabel("error (meV/Å)", fontsize=10.5, color=INK)
         below.set_xlabel("label (eV/Å)", fontsize=10.5, color=INK)
         figure.align_ylabels()
         caption = f"<figcaption>{len(labels)} components, drawn at random from all frames.</figcaption>"
-        image = _image(figure, f"Force components on {symbol}, model against labels, and their error")
+        image = as_image(figure, f"Force components on {symbol}, model against labels, and their error")
         figures.append(f'<figure id="figure-forces_{escape(symbol, quote=True)}">{image}{caption}</figure>')
     return figures
