@@ -74,13 +74,14 @@ def neighbors(
 
 @njit(nogil=True, cache=True, parallel=True)
 def _by_species(count, entries, species, ends, ordered):  # type: ignore[no-untyped-def]
+    capacity = entries.shape[1]
     for i in prange(entries.shape[0]):
-        place = 0
+        place = np.int64(0)
         for b in range(ends.shape[1]):
-            for q in range(count[i]):
-                if species[entries[i, q] >> 5] == b:
-                    ordered[i, place] = entries[i, q]
-                    place += 1
+            for q in range(count[i]):  # no row is full, so that the last write stays in it
+                entry = at(entries, i * capacity + q)
+                put(ordered, i * capacity + place, entry)
+                place += np.int64(at(species, entry >> 5) == b)  # the next one overwrites it unless it is of species b
             ends[i, b] = place
 
 
