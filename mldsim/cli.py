@@ -743,6 +743,38 @@ def _evaluate(options: argparse.Namespace) -> int:
     return DONE
 
 
+# -- sensitivities ------------------------------------------------------------------------------------------------
+
+
+def _add_sensitivities(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="shipped name or file")
+    _add_data(parser)
+    parser.add_argument("-o", "--output", type=Path, metavar="FIGURE", help="a figure: .svg, .png or .html")
+    parser.add_argument("--force", action="store_true", help="replace the figure if it exists")
+
+
+def _sensitivities(options: argparse.Namespace) -> int:
+    from mldsim.loss import load_model
+    from mldsim.sensitivity import FIGURES, sensitivities, write_figure
+
+    if options.output:
+        _check_output(options.output, options.force)
+        if options.output.suffix.lower() not in FIGURES:
+            raise InputError(f"{options.output}: the name of a figure must end in {', '.join(FIGURES)}.")
+    model = load_model(options.model)
+    systems = _frames(options, options.data)
+    _check_cutoff(systems, model.cutoff)
+    with progress_bar("Responses") as report:
+        found = sensitivities(model, systems, report)
+    print(found.table())
+    if options.output:
+        write_figure(found, options.output)
+        print(f"Written to {options.output}.")
+    if options.json:
+        _print_json(found.to_json())
+    return DONE
+
+
 # -- validate -----------------------------------------------------------------------------------------------------
 
 
@@ -1265,6 +1297,9 @@ COMMANDS: dict[str, _Command] = {
     "run": _Command(_run, "run a simulation without a window and write its trajectory", _add_run),
     "fit": _Command(_fit, "infer a loss model from labelled frames", _add_fit),
     "evaluate": _Command(_evaluate, "force errors of a model on labelled frames", _add_evaluate),
+    "sensitivities": _Command(
+        _sensitivities, "which invariants the losses respond to: tables and a figure", _add_sensitivities
+    ),
     "validate": _Command(_validate, "a model beside its reference: forces, structure, motion; a report", _add_validate),
     "convert": _Command(_convert, "turn CP2K output, extended XYZ, DeePMD or n2p2 data into a dataset", _add_convert),
     "label": _Command(_label, "compute energies and forces of frames with CP2K", _add_label),
