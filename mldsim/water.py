@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from mldsim import units
 from mldsim.errors import InputError
+from mldsim.kernels.neighbors import IMAGES, build_list, order_by_cell
 from mldsim.molecules import find_bonds, molecules_of
 from mldsim.observables import draw_velocities
 from mldsim.parameters import ThermostatKind
@@ -97,6 +98,8 @@ def _liquid(n: int, edge: float, rng: np.random.Generator) -> Array:
         return _at_density(_repeated(snapshot, repeat, across), across * repeat, edge)
     attempts = max(1, min(MOST_ATTEMPTS, 2000 // n))
     candidates = [_cut(snapshot, repeat, n, edge, rng) for _ in range(attempts)]
+    if len(candidates) == 1:
+        return candidates[0]
     return min(candidates, key=lambda molecules: float((_contacts(molecules, edge)[2] ** 2).sum()))
 
 
@@ -140,14 +143,20 @@ def _cut(snapshot: Array, repeat: float, n: int, edge: float, rng: np.random.Gen
 
 def _contacts(molecules: Array, edge: float) -> tuple[NDArray[np.intp], NDArray[np.intp], Array]:
     """Pairs of molecules that are too close, by which fraction of `CLEAR`; one entry per pair of agents."""
-    from scipy.spatial import cKDTree
-
-    points = np.mod(molecules.reshape(-1, 3), edge)
-    points[points >= edge] = 0.0  # np.mod of a tiny negative number rounds up to the edge itself
-    pairs = cKDTree(points, boxsize=edge).query_pairs(min(CLEAR[0], 0.499 * edge), output_type="ndarray")
-    pairs = pairs[pairs[:, 0] // 3 != pairs[:, 1] // 3]
-    separation = points[pairs[:, 0]] - points[pairs[:, 1]]
-    separation -= edge * np.round(separation / edge)
+    # A neighbour is then seen in one image only.
+    reach = min(CLEAR[0], 0.499 * edge)
+    box = np.full(3, edge)
+    points = molecules.reshape(-1, 3)
+    order = order_by_cell(points, box, reach)
+    origin, count, entries = build_list(points[order], box, reach, 16)
+    listed = np.arange(entries.shape[1]) < count[:, None]
+    first, entry = np.repeat(np.arange(len(points)), count), entries[listed]
+    second, code = entry >> 5, entry & 31
+    once = (second > first) & (order[first] // 3 != order[second] // 3)
+    first, second, code = first[once], second[once], code[once]
+    local = points[order] - origin
+    separation = local[first] - local[second] - IMAGES[code] * box
+    pairs = np.stack([order[first], order[second]], axis=1)
     hydrogens = np.count_nonzero(pairs % 3, axis=1)
     overlap = 1.0 - np.sqrt(np.einsum("ij,ij->i", separation, separation)) / np.array(CLEAR)[hydrogens]
     first, second = (pairs[overlap > 0.0] // 3).T
