@@ -10,7 +10,8 @@ the choice of functions is their sum: the response to one more neighbour of spec
     u_ab(r) = sum_k <dL/ds_bk>_a phi_k^ab(r),
 
 the pair loss that an agent of species a feels on average. The force has parts that come from each rank of the fields;
-the share of a part is <F_part . F> / <F . F>, and the shares add up to one.
+the share of a part is <F_part . F> / <F . F>, and the shares add up to one. A share can be negative or above one: a
+neighbour's product with itself is a pair function in every rank, and there the parts may cancel.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from mldsim.evaluator import Evaluator
 from mldsim.files import whole_file
 from mldsim.loss import LossModel
 from mldsim.parameters import DeviceKind, Precision
+from mldsim.species import pair_name
 
 MOST_FRAMES = 100
 """Evenly spread: they hold thousands of agents, and the spread of a response is known to a few per cent."""
@@ -56,6 +58,8 @@ class Sensitivities:
     invariant_spread : (n_species, n_species, n_radial) float64
         Standard deviation of s.
     r : (n_r,) float64, angstrom
+    nearest : (n_species, n_species) float64, angstrom
+        Closest contact of the fitted frames: below it the model extrapolates.
     neighbour, neighbour_spread : (n_species, n_species, n_r) float64, eV
         Mean and standard deviation of the response to one more neighbour at r.
     parts : tuple of str
@@ -73,6 +77,7 @@ class Sensitivities:
     response_spread: NDArray[np.float64]
     invariant_spread: NDArray[np.float64]
     r: NDArray[np.float64]
+    nearest: NDArray[np.float64]
     neighbour: NDArray[np.float64]
     neighbour_spread: NDArray[np.float64]
     parts: tuple[str, ...]
@@ -203,9 +208,11 @@ def sensitivities(
         rest = 1.0 - share.sum(axis=1)
         rms = np.column_stack([rms, np.full(n, np.nan)])
         share = np.column_stack([share, rest])
+    pairs = [[pair_name(a, b) for b in model.symbols] for a in model.symbols]
+    nearest = np.array([[model.ranges.distances.get(pair, (0.0, 0.0))[0] for pair in row] for row in pairs])
     return Sensitivities(
         model.name, model.symbols, len(picked), r[functions.argmax(axis=2)], response, response_spread,
-        invariant_spread, r, neighbour, neighbour_spread, names, rms, share,
+        invariant_spread, r, nearest, neighbour, neighbour_spread, names, rms, share,
     )  # fmt: skip
 
 
@@ -338,8 +345,10 @@ def _figure(found: Sensitivities) -> Any:
                 capsize=2, linewidth=1.2, label=f"{other} neighbours",
             )  # fmt: skip
             line, band = found.neighbour[a, b], found.neighbour_spread[a, b]
-            middle.fill_between(found.r, line - band, line + band, color=colour, alpha=0.18, linewidth=0)
-            middle.plot(found.r, line, color=colour, linewidth=1.6, label=f"{other} neighbour")
+            seen = found.r >= found.nearest[a, b]
+            r, line, band = found.r[seen], line[seen], band[seen]
+            middle.fill_between(r, line - band, line + band, color=colour, alpha=0.18, linewidth=0)
+            middle.plot(r, line, color=colour, linewidth=1.6, label=f"{other} neighbour")
         below.bar(range(len(found.parts)), 100.0 * found.part_share[a], color=MODEL, width=0.65)
         below.set_xticks(range(len(found.parts)), [part.replace(", ", ",\n") for part in found.parts])
         for axis in (above, middle, below):
