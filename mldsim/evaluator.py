@@ -10,6 +10,7 @@ order; what goes in and what comes out is in the order of the agents.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -181,12 +182,19 @@ class Evaluator:
         put = self._kernels.put
         self._order = order_by_cell(positions, self.box, self.reach)
         sorted_positions = positions[self._order]
-        self._origin, count, self._room = build_list(sorted_positions, self.box, self.reach, 64, room=self._room)
+        self._origin, count, self._room = build_list(
+            sorted_positions, self.box, self.reach, self._crowd(), room=self._room
+        )
         self._home = sorted_positions - self._origin
         self._local[:] = self._home
         species = self.species[self._order]
         self._species = put(species)
         self._neighbors = self._kernels.neighbors(count, self._room, species, len(self.model.symbols))
+
+    def _crowd(self) -> int:
+        """More neighbours than an agent of an even liquid has; a list that is too short has to be made twice."""
+        density = len(self.species) / float(self.box.prod())
+        return int(1.4 * density * 4.0 / 3.0 * math.pi * self.reach**3) + 16
 
 
 def _choose(device: DeviceKind, model: LossModel, real: Any) -> backend.DeviceReport:

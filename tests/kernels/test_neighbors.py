@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from mldsim.kernels.neighbors import IMAGES, build_list
+from mldsim.kernels.neighbors import IMAGES, build_list, order_by_cell
 
 
 def brute_force(positions, box, reach):
@@ -47,3 +47,42 @@ def test_wrong_input_is_refused():
         build_list(np.zeros((2, 3)), np.array([5.0, 2.9, 5.0]), 3.0, 8)
     with pytest.raises(ValueError, match="not a finite number"):
         build_list(np.array([[np.inf, 0, 0]]), np.full(3, 5.0), 3.0, 8)
+
+
+def test_a_crowd_makes_the_list_grow_and_its_memory_serves_again():
+    box, reach = np.full(3, 20.0), 4.0
+    rng = np.random.default_rng(1)
+    positions = np.vstack([rng.uniform(9, 11, (40, 3)), rng.uniform(0, 20, (40, 3))])
+    _, count, entries = build_list(positions, box, reach, 4)
+    assert count[:40].min() >= 39
+    assert entries.shape[1] > count.max()  # which the kernels rely on
+    positions += 15.0  # across the edge: the same pairs through other images
+    _, again, same_memory = build_list(positions, box, reach, 4, room=entries)
+    assert same_memory is entries
+    np.testing.assert_array_equal(again, count)
+
+
+def test_two_agents_in_the_same_place_see_each_other_and_not_themselves():
+    _, count, entries = build_list(np.full((2, 3), 3.0), np.full(3, 9.0), 4.0, 8)
+    assert count.tolist() == [1, 1]
+    assert [int(entries[0, 0]) >> 5, int(entries[1, 0]) >> 5] == [1, 0]
+
+
+def test_empty_space_costs_no_memory():
+    positions = np.array([[0.0, 0, 0], [1.0, 0, 0], [5e8, 5e8, 5e8]])
+    _, count, _ = build_list(positions, np.full(3, 1e9), 3.0, 8)
+    assert count.tolist() == [1, 1, 0]
+
+
+def test_the_order_by_cell_brings_neighbours_together():
+    rng = np.random.default_rng(2)
+    box = np.full(3, 40.0)
+    positions = rng.uniform(-40, 80, (4000, 3))
+    order = order_by_cell(positions, box, 5.0)
+    np.testing.assert_array_equal(np.sort(order), np.arange(4000))
+
+    def memory_distance(q):
+        _, count, entries = build_list(q, box, 5.0, 64)
+        return np.mean([np.abs((entries[i, : count[i]] >> 5) - i).mean() for i in range(0, 4000, 50)])
+
+    assert memory_distance(positions[order]) < 0.5 * memory_distance(positions)
