@@ -18,7 +18,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -944,19 +944,8 @@ def _is_model(path: Path) -> bool:
         return path.suffix == ".json" or file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
 
 
-def _told_card(card: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Fields of a card, the errors in a few words; a card may hold anything."""
-    for key, value in card.items():
-        if key != "errors" or not isinstance(value, dict):
-            yield key, value
-            continue
-        for part, errors in value.items():
-            rmse = errors.get("force_rmse_meV_A") if isinstance(errors, dict) else None
-            known = isinstance(rmse, int | float)
-            yield f"force error, {part}", f"{rmse:.1f} meV/Å on {errors.get('frames')} frames" if known else errors
-
-
 def _model_info(name: str) -> dict[str, Any]:
+    from mldsim.card import told
     from mldsim.loss import load_model
 
     model = load_model(name)
@@ -965,8 +954,11 @@ def _model_info(name: str) -> dict[str, Any]:
         f"{model.radial.n_radial} radial functions per pair, cutoff {model.cutoff:g} Å, "
         f"{model.n_parameters} parameters."
     )
-    for key, value in _told_card(model.card):
-        print(_printable(f"  {key}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"))
+    for key, value in told(model.card).items():
+        print(_printable(f"  {key}: {value}"))
+    if model.committee is not None:
+        witness = " and a witness" if model.committee.witness is not None else ""
+        print(f"  doubt: a committee of {len(model.committee.draws)}{witness}")
     for pair, (shortest, longest) in model.ranges.distances.items():
         print(f"  fitted distances {pair}: {shortest:.3f} to {longest:.3f} Å")
     return {
@@ -979,6 +971,7 @@ def _model_info(name: str) -> dict[str, Any]:
         "radial": model.radial.n_radial,
         "cutoff_A": model.cutoff,
         "parameters": model.n_parameters,
+        "doubt": model.committee is not None,
         "card": dict(model.card),
     }
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import datetime
 import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 import mldsim
+from mldsim import card
 from mldsim.analysis.forces import ForceComparison
 from mldsim.analysis.statistics import Number
 from mldsim.files import whole_file
@@ -206,24 +206,11 @@ def _pairs(values: Mapping[str, str]) -> str:
 
 def _card(found: Validation) -> dict[str, str]:
     model = found.model
-    told = {
-        "Form": f"{model.scope.value} scope, order {model.order}, highest rank {model.max_rank}, "
+    form = (
+        f"{model.scope.value} scope, order {model.order}, highest rank {model.max_rank}, "
         f"{model.radial.n_radial} radial functions per pair, cutoff {model.cutoff:g} Å, {model.n_parameters} parameters"
-    }
-    for key, value in model.card.items():
-        if key == "errors" and isinstance(value, dict):
-            for part, errors in value.items():
-                told[f"force error, {part}"] = _told_errors(errors)
-        else:
-            told[str(key)] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return told
-
-
-def _told_errors(errors: Any) -> str:
-    rmse = errors.get("force_rmse_meV_A") if isinstance(errors, dict) else None
-    if not isinstance(rmse, int | float):
-        return json.dumps(errors, ensure_ascii=False)
-    return f"{rmse:.1f} meV/Å on {errors.get('frames')} frames"
+    )
+    return {"Form": form} | card.told(model.card)
 
 
 # -- figures ------------------------------------------------------------------------------------------------------
