@@ -8,7 +8,6 @@ median absolute deviation are not moved by the outliers that they shall find (Ro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,7 +86,9 @@ class BadFrame:
         }
 
 
-def medians(values: NDArray[np.float64], kinds: NDArray[np.intp], known: NDArray[np.float64]) -> list[Sequence[Any]]:
+def medians(
+    values: NDArray[np.float64], kinds: NDArray[np.intp], known: NDArray[np.float64]
+) -> list[tuple[NDArray[np.bool_], float, float]]:
     """Groups to compare within: (members, median, robust standard deviation) of each.
 
     Parameters
@@ -98,7 +99,7 @@ def medians(values: NDArray[np.float64], kinds: NDArray[np.intp], known: NDArray
     known : (n_known,) float64
         Values of earlier frames, for comparison only.
     """
-    groups: list[Sequence[Any]] = []
+    groups: list[tuple[NDArray[np.bool_], NDArray[np.float64]]] = []
     few = np.zeros(len(values), bool)
     for kind in np.unique(kinds):
         mine = kinds == kind

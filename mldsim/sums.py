@@ -228,10 +228,7 @@ class _Reader:
 
     def kept(self, file: h5py.File) -> Kept:
         about = self._json(file, "about")
-        names = {key: about.get(key) for key in ("sources", "theories")}
-        for key, value in names.items():
-            if not (isinstance(value, list) and all(isinstance(text, str) for text in value)):
-                raise self._wrong(f"the attribute 'about' has no list of texts '{key}'")
+        sources, theories = (self._texts(about, key) for key in ("sources", "theories"))
         choices = about.get("choices")
         if not (isinstance(choices, dict) and set(choices) == set(CHOICES) and all(map(_is_choice, choices.values()))):
             raise self._wrong(f"the attribute 'about' must tell {', '.join(CHOICES)} as numbers that are not negative")
@@ -253,7 +250,7 @@ class _Reader:
             raise self._wrong("'samples' must have four columns")
         return Kept(
             model, witness, lowest, highest, nearest, self._array(file, "frame_errors", 1), samples,
-            choices, tuple(names["sources"]), tuple(names["theories"]),
+            choices, sources, theories,
         )  # fmt: skip
 
     def _sums(self, file: h5py.File, name: str) -> Sums:
@@ -303,6 +300,12 @@ class _Reader:
         if not isinstance(content, dict):
             raise self._wrong(f"the attribute '{name}' of '{group.name}' is not a JSON object")
         return content
+
+    def _texts(self, about: Mapping[str, Any], key: str) -> tuple[str, ...]:
+        value = about.get(key)
+        if not (isinstance(value, list) and all(isinstance(text, str) for text in value)):
+            raise self._wrong(f"the attribute 'about' has no list of texts '{key}'")
+        return tuple(value)
 
     def _wrong(self, what: str) -> InputError:
         return InputError(f"{self._path}: {what}; the file is damaged or not of `mldsim fit --keep`.")
