@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mldsim import units
 from mldsim.errors import LeftPhysics, WorkFailed
-from mldsim.learning.choose import spaced
+from mldsim.learning.choose import spaced, urgency
 from mldsim.learning.frames import Found, Why, can_be_labelled
 from mldsim.learning.limits import Limits, MakeDoubt
 from mldsim.learning.settings import LearnSettings, RunPlan
@@ -36,6 +36,13 @@ COUPLING = {Scope.SHARED: (ThermostatKind.CSVR, 100.0), Scope.OWN: (ThermostatKi
 RELAX_STEPS = 50
 """Of descent after molecules of a given structure were moved to another density."""
 
+MOST_STARTS = 5
+"""A run that is stopped early begins anew with another seed, so often, until its time is used: a poor model shows many
+of its faults in one round."""
+
+APART = 50.0
+"""fs, to both sides of a held-out frame, in which no frame is fitted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Explored:
@@ -46,24 +53,25 @@ class Explored:
     symbols : tuple of str
         Of the agents; empty where no start could be made.
     doubtful : list of Found
-        Most urgent first, none a neighbour in time of another.
+        Most urgent first, none a neighbour in time of another or of a sample.
     samples : list of Found
         At random times, whatever the doubt.
-    looks, warned : int
-        Frames looked at, and how many of them warned.
+    starts, looks, warned : int
+        How often it began; frames looked at, and how many of them warned.
     unlabelled : int
         Frames worth a label that no engine can label, because two nuclei are one.
     mean_doubt, largest_doubt : float, eV/angstrom
         Of all agents at all looks, and of the most doubtful one; 0 without a look.
     time : float, fs
-        How far it came.
+        How long it ran, all starts together.
     stopped : str or None
-        Why it ended early.
+        Why it ended early the first time.
     """
 
     symbols: tuple[str, ...]
     doubtful: list[Found]
     samples: list[Found]
+    starts: int
     looks: int
     warned: int
     unlabelled: int
@@ -71,6 +79,21 @@ class Explored:
     largest_doubt: float
     time: float
     stopped: str | None
+
+
+@dataclass(slots=True)
+class _Trace:
+    """What one start came upon."""
+
+    looked: list[float] = field(default_factory=list)
+    """Mean doubt at every look, eV/angstrom."""
+    warned: int = 0
+    found: list[Found] = field(default_factory=list)
+    samples: list[Found] = field(default_factory=list)
+    symbols: tuple[str, ...] = ()
+    largest: float = 0.0
+    time: float = 0.0
+    stopped: str | None = None
 
 
 def explore(
@@ -105,82 +128,107 @@ def explore(
         When the box does not fit the model, or the structure cannot be used.
     """
     model = load_model(model_file)
+    rng = np.random.default_rng(plan.seed)
+    sampled = set(rng.choice(settings.looks, min(settings.samples_per_run, settings.looks), replace=False).tolist())
+    traces: list[_Trace] = []
+    looks = 0
+    while looks < settings.looks and len(traces) < MOST_STARTS:
+        seed = plan.seed if not traces else int(rng.integers(2**31))
+        setup = Setup(
+            model=str(model_file),
+            molecules=settings.molecules,
+            density=plan.density,
+            seed=seed,
+            start=settings.start,
+            device=device,
+            precision=precision,
+        )
+
+        def looked(number: int, before: int = looks) -> bool:
+            """Note a look; whether it is a sample."""
+            if progress is not None:
+                progress(before + number)
+            return before + number - 1 in sampled
+
+        traces.append(_run(model, setup, plan, settings, settings.looks - looks, limits, make_doubt, looked))
+        looks += len(traces[-1].looked)
+    doubtful: list[Found] = []
+    for trace in traces:
+        far = [f for f in trace.found if all(abs(f.time - sample.time) >= APART for sample in trace.samples)]
+        doubtful += spaced([frame for frame in far if can_be_labelled(frame)])
+    return Explored(
+        symbols=next((trace.symbols for trace in traces if trace.symbols), ()),
+        doubtful=sorted(doubtful, key=urgency)[: settings.frames],
+        samples=[frame for trace in traces for frame in trace.samples if can_be_labelled(frame)],
+        starts=len(traces),
+        looks=looks,
+        warned=sum(trace.warned for trace in traces),
+        unlabelled=sum(not can_be_labelled(frame) for trace in traces for frame in trace.found),
+        mean_doubt=float(np.mean([doubt for trace in traces for doubt in trace.looked])) if looks else 0.0,
+        largest_doubt=max(trace.largest for trace in traces),
+        time=sum(trace.time for trace in traces),
+        stopped=next((trace.stopped for trace in traces if trace.stopped), None),
+    )
+
+
+def _run(
+    model: LossModel,
+    setup: Setup,
+    plan: RunPlan,
+    settings: LearnSettings,
+    at_most: int,
+    limits: Limits,
+    make_doubt: MakeDoubt,
+    looked: Callable[[int], bool],
+) -> _Trace:
+    """One start, up to so many looks."""
     kind, coupling = COUPLING[model.scope]
     coolest = min(settings.temperatures)
     parameters = Parameters(temperature=coolest, thermostat=kind, coupling_time=coupling, timestep=settings.timestep)
-    setup = Setup(
-        model=str(model_file),
-        molecules=settings.molecules,
-        density=plan.density,
-        seed=plan.seed,
-        start=settings.start,
-        device=device,
-        precision=precision,
-    )
+    trace = _Trace()
     try:
         simulation = _started(setup, parameters, model)
     except WorkFailed as error:
-        return Explored((), [], [], 0, 0, 0, 0.0, 0.0, 0.0, str(error))
+        trace.stopped = str(error)
+        return trace
     state = simulation.state
+    trace.symbols = tuple(state.symbols[index] for index in state.species)
     doubt = make_doubt(model, state.species, state.box)
     heating = max(1, round(HEATING * settings.looks))
-    rng = np.random.default_rng(plan.seed)
-    later = np.arange(heating, settings.looks + 1) if settings.looks > heating else np.array([settings.looks])
-    sampled = set(rng.choice(later, min(settings.samples, len(later)), replace=False).tolist())
-
-    found: list[Found] = []
-    samples: list[Found] = []
     latest: Found | None = None
-    stopped: str | None = None
-    looks = warned = 0
-    total_doubt = largest_doubt = 0.0
-    while looks < settings.looks and stopped is None:
-        target = coolest + (plan.temperature - coolest) * min(1.0, (looks + 1) / heating)
+    while len(trace.looked) < at_most and trace.stopped is None:
+        target = coolest + (plan.temperature - coolest) * min(1.0, (len(trace.looked) + 1) / heating)
         if target != simulation.parameters.temperature:
             simulation.set_parameters(parameters.with_changes(temperature=target))
         try:
             simulation.advance(settings.steps_per_look)
         except LeftPhysics as error:
-            stopped = str(error)
+            trace.stopped = str(error)
             last = latest or _look(simulation, doubt(state.positions), limits, 1.0)
-            found.append(replace(last, why=Why.STOP))
+            trace.found.append(replace(last, why=Why.STOP))
             break
-        looks += 1
         latest = _look(simulation, doubt(state.positions), limits, simulation.evaluation.closest)
         if not np.isfinite(latest.doubts).all():
             raise WorkFailed(
                 f"The model '{model.name}' has a doubt that is not a finite number, in the run at {plan} after "
                 f"{units.format_time(state.time)}; fit it anew."
             )
-        total_doubt += float(latest.doubts.mean())
-        largest_doubt = max(largest_doubt, float(latest.doubts.max()))
-        if latest.why is not Why.SAMPLE:
-            warned += 1
-            found.append(latest)
+        trace.looked.append(float(latest.doubts.mean()))
+        trace.largest = max(trace.largest, float(latest.doubts.max()))
+        trace.warned += latest.why is not Why.SAMPLE
+        if looked(len(trace.looked)):
+            trace.samples.append(replace(latest, why=Why.SAMPLE))
+        elif latest.why is not Why.SAMPLE:
+            trace.found.append(latest)
         if latest.excess > LOST:
             worst = int(limits.excess(latest.doubts, state.species).argmax())
-            stopped = (
+            trace.stopped = (
                 f"The doubt of agent {state.symbols[state.species[worst]]} {worst} rose to "
                 f"{1e3 * latest.doubts[worst]:.0f} meV/Å, {latest.excess:.1f} times its limit; the run was ended at "
                 f"{units.format_time(state.time)}."
             )
-        elif looks in sampled:
-            samples.append(replace(latest, why=Why.SAMPLE))
-        if progress is not None:
-            progress(looks)
-    usable = [frame for frame in found if can_be_labelled(frame)]
-    return Explored(
-        symbols=tuple(state.symbols[index] for index in state.species),
-        doubtful=spaced(usable)[: settings.frames],
-        samples=[frame for frame in samples if can_be_labelled(frame)],
-        looks=looks,
-        warned=warned,
-        unlabelled=len(found) - len(usable),
-        mean_doubt=total_doubt / looks if looks else 0.0,
-        largest_doubt=largest_doubt,
-        time=state.time,
-        stopped=stopped,
-    )
+    trace.time = state.time
+    return trace
 
 
 def _look(simulation: Simulation, doubts: NDArray[np.float64], limits: Limits, closest: float) -> Found:

@@ -91,7 +91,9 @@ class RunRecord:
     density : float, g/cm^3
     seed : int
     time : float, fs
-        How far it came.
+        How long it ran, all starts together.
+    starts : int
+        How often it began: anew after each stop, until its time was used.
     looks, warned : int
         Frames looked at; those with a doubt or a contact that warned.
     doubtful, samples : int
@@ -101,7 +103,7 @@ class RunRecord:
     mean_doubt_meV_A, largest_doubt_meV_A : float
         Over all agents and looks, meV/angstrom.
     stopped : str or None
-        Why it ended early.
+        Why it ended early the first time.
     """
 
     __pydantic_config__: ClassVar[Any] = STRICT
@@ -110,6 +112,7 @@ class RunRecord:
     density: float
     seed: int
     time: float
+    starts: int
     looks: int
     warned: int
     doubtful: int
@@ -192,7 +195,7 @@ class Round:
 
     @property
     def stopped(self) -> int:
-        """Runs that ended early."""
+        """Runs that ended early at least once."""
         return sum(run.stopped is not None for run in self.runs)
 
     def is_inside(self, share: float) -> bool:

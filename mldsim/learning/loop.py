@@ -362,6 +362,7 @@ class _Loop:
                 density=plan.density,
                 seed=plan.seed,
                 time=found.time,
+                starts=found.starts,
                 looks=found.looks,
                 warned=found.warned,
                 doubtful=len(found.doubtful),

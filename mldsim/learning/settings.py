@@ -63,7 +63,8 @@ class LearnSettings:
     frames : int
         Labelled in a round at most, samples included.
     holdout : float
-        Share of `frames` that is drawn at random from the runs, whatever the doubt, and never fitted.
+        Share of `frames` that is drawn at random from the runs, whatever the doubt, and never fitted. Runs that are
+        stopped give fewer.
     doubt_factor : float
         Doubt warns above so many times the 99th percentile that the model shows on the agents of its training frames,
         element by element.
@@ -136,6 +137,12 @@ class LearnSettings:
     def samples(self) -> int:
         """Held-out frames of a round."""
         return min(round(self.holdout * self.frames), self.frames - 1)
+
+    @property
+    def samples_per_run(self) -> int:
+        """Of a run that is not stopped: enough that all runs together give `samples`."""
+        runs = len(self.temperatures) * len(self.densities)
+        return -(-self.samples // runs)
 
     def plans(self, number: int) -> list[RunPlan]:
         """The runs of the round of this number, from 1; every run of every round has another seed."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mldsim.learning.explore import LOST, at_density, explore
+from mldsim.learning.explore import APART, LOST, at_density, explore
 from mldsim.learning.frames import Why, can_be_labelled
 from mldsim.learning.limits import Limits
 from mldsim.loss import load_model, save_model
@@ -51,19 +51,29 @@ def test_a_run_inside_gives_samples_at_random_times_only(water: Path) -> None:
     (plan,) = replace(SHORT, temperatures=(300.0,)).plans(1)
     looks: list[int] = []
     found = explore(water, plan, SHORT, LIMITS, constant(0.05), progress=looks.append)
-    assert (found.looks, found.warned, found.doubtful, found.stopped) == (12, 0, [], None)
+    assert (found.starts, found.looks, found.warned, found.doubtful, found.stopped) == (1, 12, 0, [], None)
     assert found.time == pytest.approx(60.0)
     assert found.mean_doubt == pytest.approx(0.05)
     assert looks == list(range(1, 13))
-    assert len(found.samples) == SHORT.samples == 2
+    assert len(found.samples) == SHORT.samples_per_run == 1
     assert all(frame.why is Why.SAMPLE for frame in found.samples)
     again = explore(water, plan, SHORT, LIMITS, constant(0.05))
     np.testing.assert_array_equal([f.positions for f in found.samples], [f.positions for f in again.samples])
 
 
+def test_no_frame_beside_a_held_out_one_is_fitted(water: Path) -> None:
+    """They would look alike, and the error on the held-out ones would flatter."""
+    settings = replace(SHORT, time=300.0)
+    found = explore(water, settings.plans(1)[0], settings, LIMITS, constant(0.15))
+    assert found.warned == found.looks == 60
+    (sample,) = found.samples
+    assert found.doubtful
+    assert min(abs(frame.time - sample.time) for frame in found.doubtful) >= APART
+
+
 def test_doubt_gives_its_most_doubtful_frame(water: Path) -> None:
-    plan = SHORT.plans(1)[0]
-    found = explore(water, plan, SHORT, LIMITS, during(6, 10, 0.2))
+    settings = replace(SHORT, holdout=0.0)
+    found = explore(water, settings.plans(1)[0], settings, LIMITS, during(6, 10, 0.2))
     assert found.warned == 5
     (frame,) = found.doubtful
     assert frame.why is Why.DOUBT
@@ -73,25 +83,28 @@ def test_doubt_gives_its_most_doubtful_frame(water: Path) -> None:
     assert found.largest_doubt == pytest.approx(0.2)
 
 
-def test_a_model_that_is_lost_is_not_followed(water: Path) -> None:
-    plan = SHORT.plans(1)[0]
-    found = explore(water, plan, SHORT, LIMITS, during(6, 10, 1.1 * LOST * 0.1))
-    assert found.looks == 6
+def test_a_model_that_is_lost_is_not_followed_but_begins_anew(water: Path) -> None:
+    settings = replace(SHORT, holdout=0.0)
+    found = explore(water, settings.plans(1)[0], settings, LIMITS, during(6, 10, 1.1 * LOST * 0.1))
+    assert (found.starts, found.looks) == (2, 12)
     assert "agent H 4" in found.stopped
-    assert len(found.doubtful) == 1
+    first, second = found.doubtful
+    assert first.time == second.time == pytest.approx(30.0)
+    assert not np.allclose(first.positions, second.positions, atol=0.1)  # another seed
 
 
 def test_the_frame_before_a_guard_stopped_the_run_is_kept(water: Path) -> None:
     """Steps of 2 fs do not resolve the O-H bond: it breaks (README)."""
-    settings = replace(SHORT, timestep=2.0, every=2.0, time=400.0, temperatures=(600.0,))
+    settings = replace(SHORT, timestep=2.0, every=2.0, time=400.0, temperatures=(600.0,), holdout=0.0)
     found = explore(water, settings.plans(1)[0], settings, LIMITS, constant(0.05))
     assert found.stopped is not None
-    assert found.time < 400.0
-    frame = found.doubtful[0]
-    assert frame.why is Why.STOP
-    assert can_be_labelled(frame)
-    # The frame itself is still physics, right before what the guard saw.
-    assert frame.time == pytest.approx(2.0 * found.looks)
+    assert found.starts > 1
+    assert {frame.why for frame in found.doubtful} == {Why.STOP}
+    assert all(can_be_labelled(frame) for frame in found.doubtful)
+    # Still physics, right before what the guard saw: a bond stretched, not yet broken.
+    first = found.doubtful[0].positions.reshape(-1, 3, 3)
+    longest = np.linalg.norm(first[:, 1:] - first[:, :1], axis=-1).max()
+    assert 1.2 < longest < 1.8
 
 
 def test_a_contact_inside_the_wall_warns(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from mldsim.learning.journal import (
 from mldsim.learning.pace import Pace, Work
 from mldsim.learning.settings import LearnSettings
 
-RUN = RunRecord(1, 300.0, 1.0, 17, 5000.0, 500, 3, 2, 1, 0, 31.5, 95.0, None)
+RUN = RunRecord(1, 300.0, 1.0, 17, 5000.0, 1, 500, 3, 2, 1, 0, 31.5, 95.0, None)
 SCORE = Score(5, 80.0, 900.0, 75.0)
 JOB = Job("water", "ab", ("data.h5",), "cd", "theory", LearnSettings(start=Path("a.xyz"), doubt_limit=0.1))
 JOURNAL = Journal(
