@@ -34,8 +34,8 @@ def test_one_bad_frame_among_thirty_is_found_and_leaves_no_trace(labelled: Make,
     assert bad.error > 3 * bad.median
     assert str(bad).startswith("frames.h5, frame 17: ")
     without = infer([frames.take([i for i in range(30) if i != 17])], SETTINGS)
-    assert found.model.linear == pytest.approx(without.model.linear, abs=1e-6)
-    assert found.model.quadratic == pytest.approx(without.model.quadratic, abs=1e-6)
+    assert found.model.linear == pytest.approx(without.model.linear, abs=1e-5)
+    assert found.model.quadratic == pytest.approx(without.model.quadratic, abs=1e-5)
     assert found.model.ranges.invariants == pytest.approx(without.model.ranges.invariants)
     assert found.model.card["frames"] == 29
 
