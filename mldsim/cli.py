@@ -1130,7 +1130,7 @@ def _add_learn(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--holdout", type=_float, default=usual.holdout, metavar="FRACTION",
                         help="of these, drawn at random from the runs and never fitted")  # fmt: skip
     parser.add_argument("--doubt-factor", type=_float, default=usual.doubt_factor, metavar="X",
-                        help="doubt warns above so many times the 99th percentile of the training frames")  # fmt: skip
+                        help="doubt warns above so many times the 99th percentile of the data")  # fmt: skip
     parser.add_argument("--doubt-limit", type=_float, metavar="MEV/A", help="doubt warns above this instead, meV/Å")
     parser.add_argument("--inside", type=_float, default=usual.inside, metavar="FRACTION",
                         help="of the looks may warn in a round that ends the loop")  # fmt: skip

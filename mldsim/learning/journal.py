@@ -152,9 +152,9 @@ class Round:
     number : int
         From 1.
     limits_meV_A : dict
-        Element -> doubt that warns, meV/angstrom; None for one that the training frames lack.
-    training_share : float
-        Of the training frames, how many would warn.
+        Element -> doubt that warns, meV/angstrom; None for one that the data lack.
+    data_share : float
+        Of the frames of the data, how many would warn.
     runs : tuple of RunRecord
     chosen, drawn : int or None
         Doubtful frames and samples to label; None before they were chosen.
@@ -172,7 +172,7 @@ class Round:
     __pydantic_config__: ClassVar[Any] = STRICT
     number: int
     limits_meV_A: Mapping[str, float | None]  # noqa: N815
-    training_share: float
+    data_share: float
     runs: tuple[RunRecord, ...] = ()
     chosen: int | None = None
     drawn: int | None = None

@@ -268,13 +268,12 @@ class _Loop:
         self._folder_of(number).mkdir(exist_ok=True)
         self._expect()
         model = load_model(self._model_file(number - 1))
-        training = [*self._systems, *self._learned(number)]
         if entry is None:
-            entry = self._keep_round(self._measured(model, training, number))
+            entry = self._keep_round(self._measured(model, number))
         limits = Limits(
             model.symbols,
             tuple(_or_infinite(entry.limits_meV_A.get(symbol)) for symbol in model.symbols),
-            entry.training_share,
+            entry.data_share,
         )
         entry = self._run_all(entry, limits)
         inside = entry.is_inside(self._settings.inside)
@@ -314,16 +313,16 @@ class _Loop:
         )
         self._tell(told_round(entry))
 
-    def _measured(self, model: LossModel, training: Sequence[LabelledFrames], number: int) -> Round:
-        """A new round, with the limits that the training frames set."""
+    def _measured(self, model: LossModel, number: int) -> Round:
+        """A new round, with the limits that the data set."""
         settings = self._settings
         limits = measure_limits(
             model,
-            training,
+            self._systems,
             self._means.doubt,
             settings.doubt_factor,
             settings.doubt_limit,
-            self._pace.part(Work.FIT, 0.0, f"round {number}: doubt on the training frames"),
+            self._pace.part(Work.FIT, 0.0, f"round {number}: doubt on the data"),
         )
         known = {
             symbol: 1e3 * doubt if np.isfinite(doubt) else None

@@ -66,8 +66,8 @@ class LearnSettings:
         Share of `frames` that is drawn at random from the runs, whatever the doubt, and never fitted. Runs that are
         stopped give fewer.
     doubt_factor : float
-        Doubt warns above so many times the 99th percentile that the model shows on the agents of its training frames,
-        element by element.
+        Doubt warns above so many times the 99th percentile that the model shows on the agents of the data, element by
+        element.
     doubt_limit : float or None, eV/angstrom
         Doubt warns above this instead.
     inside : float
