@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import mldsim.dataset as dataset
-from mldsim.dataset import LabelledFrames, save_frames, split
+from mldsim.dataset import LabelledFrames, divide, save_frames, split
 from mldsim.errors import InputError, WorkFailed
 from mldsim.readers import load_frames
 
@@ -201,6 +201,20 @@ def test_holdout_is_the_end_of_a_time_series():
     train, holdout = split([make(10, steps=shuffled)], 0.3, seed=1)
     assert sorted(holdout[0].steps) == [70, 80, 90]
     assert sorted(train[0].steps) == [0, 10, 20, 30, 40, 50, 60]
+
+
+def test_the_numbers_of_divided_frames_are_those_of_the_split():
+    steps = np.array([40, 0, 20, 90, 10, 30, 80, 50, 70, 60])
+    systems = [make(10, steps=steps), make(8, seed=1), *(make(1, seed=seed) for seed in range(2, 7))]
+    parts = divide(systems, 0.4, seed=3)
+    for side, frames in enumerate(split(systems, 0.4, seed=3)):
+        numbers = [part[side] for part in parts if len(part[side])]
+        whole = [system for system, part in zip(systems, parts, strict=True) if len(part[side])]
+        assert len(frames) == len(numbers)
+        for some, system, chosen in zip(frames, whole, numbers, strict=True):
+            np.testing.assert_array_equal(some.positions, system.positions[chosen])
+    for system, (fitted, held) in zip(systems, parts, strict=True):
+        assert sorted([*fitted, *held]) == list(range(system.n_frames))
 
 
 def test_holdout_of_independent_frames_is_drawn_from_the_seed():
