@@ -6,7 +6,7 @@
 
 Times are processor time of the thread that steps, which does not count what other programs do meanwhile (but counts
 the caches that they spoil, and 3 microseconds a step for the clocks); with one thread it is all that a step costs. With
-`--start`, wall times instead, of what is done before the first step.
+`--start`, wall times and those of all processors, of what is done before the first step.
 """
 
 import argparse
@@ -138,21 +138,26 @@ def skins(model: str, sizes: list[int], widths: list[float]) -> None:
 
 def start(model: str, molecules: int) -> None:
     """Print how long each part of a start takes, and a neighbour list of that size."""
-    told: list[tuple[float, str]] = []
+    told: list[tuple[str, float, float]] = []
+
+    def tell(text: str) -> None:
+        told.append((text, time.perf_counter(), time.process_time()))
+
     setup = Setup(model=model, molecules=molecules, device=DeviceKind.CPU)
-    simulation = build_simulation(setup, Parameters(), lambda text: told.append((time.perf_counter(), text)))
-    told.append((time.perf_counter(), ""))
-    for (began, text), (ended, _) in itertools.pairwise(told):
-        print(f"{text:60s}{ended - began:8.2f} s")
+    simulation = build_simulation(setup, Parameters(), tell)
     positions, box = simulation.state.positions, simulation.state.box
     reach = simulation.model.cutoff + evaluating.SKIN
-    began = time.perf_counter()
-    positions = positions[order_by_cell(positions, box, reach)]
-    _, _, entries = build_list(positions, box, reach, 64)
-    print(f"{f'A neighbour list of {len(positions)} agents':60s}{time.perf_counter() - began:8.2f} s")
-    began = time.perf_counter()
-    build_list(positions, box, reach, 64, room=entries)
-    print(f"{'The same again, in the same memory':60s}{time.perf_counter() - began:8.2f} s")
+    tell(f"Neighbour list of {len(positions)} agents")
+    order = order_by_cell(positions, box, reach)
+    _, _, entries = build_list(positions[order], box, reach, 64)
+    tell("The same again, in the same memory")
+    build_list(positions[order], box, reach, 64, room=entries)
+    tell("One step")
+    simulation.advance(1)
+    tell("")
+    print(f"{'':60s}{'wall':>10s}{'processors':>12s}  s")
+    for (text, wall, busy), (_, wall_after, busy_after) in itertools.pairwise(told):
+        print(f"{text:60s}{wall_after - wall:10.2f}{busy_after - busy:12.2f}")
 
 
 def main() -> None:

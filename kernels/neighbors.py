@@ -89,7 +89,7 @@ def _grid(box, reach, n_points):  # type: ignore[no-untyped-def]
         for d in range(3):
             width = wider * (reach / _SLICES if d == 2 else reach)
             length = box[d] + 2.0 * reach
-            cells[d] = max(1, np.int64(min(length / width, 1e6)))
+            cells[d] = max(1, int(min(length / width, 1e6)))
             per_length[d] = cells[d] / length
             n_cells *= cells[d]
         if n_cells <= _CELLS_PER_POINT * n_points + 64:
