@@ -5,7 +5,7 @@ structures; `cp2k` drives one CP2K process; `job` does the work so that being st
 """
 
 from mldsim.labelling.engines import Engine, EngineKind, make_engine
-from mldsim.labelling.job import Labels, label
+from mldsim.labelling.job import Labels, NothingLabelled, label
 from mldsim.labelling.sources import Configurations, fingerprint, read_configurations, thinned
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Engine",
     "EngineKind",
     "Labels",
+    "NothingLabelled",
     "fingerprint",
     "label",
     "make_engine",

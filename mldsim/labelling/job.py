@@ -41,6 +41,10 @@ _HEAD = struct.Struct("<qqd")
 _CHECK = struct.Struct("<I")
 
 
+class NothingLabelled(WorkFailed):
+    """All frames of a job were computed, and none has a label that can be used."""
+
+
 @dataclass(frozen=True, slots=True)
 class Labels:
     """What came of a job.
@@ -100,6 +104,8 @@ def label(
     ------
     InputError
         When there is nothing to label, an element is not the engine's, or unfinished labels are of another job.
+    NothingLabelled
+        When no wave function converged, or all forces are such that no molecule stands them.
     WorkFailed
         When CP2K is missing or fails; what was labelled is kept.
     Cancelled
@@ -141,7 +147,7 @@ def label(
             ) from None
         labelled = _assembled(systems, store.labels, engine, job, output)
         if not labelled:
-            raise WorkFailed(
+            raise NothingLabelled(
                 "No label can be used: wave functions did not converge, or forces are such that no molecule stands "
                 f"them; CP2K's output is {folder / 'cp2k.out'}."
             )

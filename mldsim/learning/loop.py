@@ -32,6 +32,7 @@ from mldsim.dataset import LabelledFrames, Progress
 from mldsim.errors import Cancelled, InputError, WorkFailed
 from mldsim.files import locked, reason
 from mldsim.inference import force_errors
+from mldsim.labelling import NothingLabelled
 from mldsim.learning import theory
 from mldsim.learning.choose import choose, drawn
 from mldsim.learning.explore import explore
@@ -405,7 +406,10 @@ class _Loop:
             xyz = self._file(entry.number, f"{name}.xyz")
             symbols, frames = read_found(xyz)
             what = f"round {entry.number}: labelling"
-            self._means.label(configurations(symbols, frames, xyz), path, self._pace.part(Work.LABEL, count, what))
+            try:
+                self._means.label(configurations(symbols, frames, xyz), path, self._pace.part(Work.LABEL, count, what))
+            except NothingLabelled:
+                return [], count
         found = _bearable(load_frames(path))
         return found, count - sum(system.n_frames for system in found)
 

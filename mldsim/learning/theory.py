@@ -14,11 +14,12 @@ import numpy as np
 
 from mldsim.dataset import LabelledFrames, Progress
 from mldsim.errors import InputError, WorkFailed
-from mldsim.labelling import Configurations
+from mldsim.labelling import Configurations, NothingLabelled
 from mldsim.learning.journal import TheoryCheck
 
 Labeller = Callable[[Sequence[Configurations], Path, Progress | None], list[LabelledFrames]]
-"""(frames, data set to write, progress) -> what the data set holds; stopped, it goes on when it is called again."""
+"""(frames, data set to write, progress) -> what the data set holds; stopped, it goes on when it is called again.
+`mldsim.labelling.NothingLabelled` says that no frame has a label that can be used."""
 
 SAME_THEORY = 30.0
 """meV/angstrom, between the convergence of one theory and the difference of two."""
@@ -55,9 +56,13 @@ def compare_theories(
         again = Configurations(
             system.symbols, system.positions, system.boxes, system.source, None, np.zeros(1, np.int64)
         )
-        found = label([again], output, progress)
-        if not found:
-            raise WorkFailed(f"The engine could not repeat a label of {system.source}, so theories cannot be compared.")
+        try:
+            found = label([again], output, progress)
+        except NothingLabelled:
+            raise WorkFailed(
+                f"The engine could not repeat a label of {system.source}, so that theories cannot be compared; "
+                "take other data."
+            ) from None
         difference = float(np.sqrt(np.mean((found[0].forces - system.forces) ** 2)))
         checks.append(TheoryCheck(Path(system.source).name, stated_theory(system), 1e3 * difference))
     return tuple(checks)

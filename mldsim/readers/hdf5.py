@@ -87,7 +87,9 @@ def _read_system(path: Path, group: h5py.Group) -> LabelledFrames:
     except InputError as error:
         raise InputError(f"{where}: atomic_numbers: {error}") from None
     box = _numbers(where, group, "box")
-    if box.shape[-2:] == (3, 3) and box.shape[:-2] in ((), (len(positions),)):
+    # Three frames with a box each look like a matrix, but no edge is zero; a matrix without zeros is not orthorhombic.
+    of_frames = box.shape == (len(positions), 3) and bool((box > 0).all())
+    if not of_frames and box.shape[-2:] == (3, 3) and box.shape[:-2] in ((), (len(positions),)):
         box = orthorhombic(box, f"{where}: box")
     optional = {
         name: _numbers(where, group, name) if name in group else None for name in ("energy", "velocities", "step")

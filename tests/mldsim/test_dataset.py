@@ -105,6 +105,14 @@ def test_round_trip_of_several_systems(tmp_path):
     assert [done for done, _ in told] == sorted(done for done, _ in told)
 
 
+@pytest.mark.parametrize("n_frames", [1, 2, 3, 4])
+def test_a_box_of_each_frame_is_no_matrix(tmp_path, n_frames):
+    """Three frames with three edges each have the shape of a cell."""
+    boxes = np.arange(5.0, 5.0 + 3 * n_frames).reshape(n_frames, 3)
+    save_frames(tmp_path / "a.h5", [make(n_frames, boxes=boxes)])
+    np.testing.assert_array_equal(load_frames(tmp_path / "a.h5")[0].boxes, boxes)
+
+
 def test_single_precision_is_stored_where_it_is_exact(tmp_path):
     save_frames(tmp_path / "data.h5", [make(provenance={"name": "double"}), make(single=True)])
     with h5py.File(tmp_path / "data.h5") as file:

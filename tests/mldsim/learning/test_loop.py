@@ -9,6 +9,7 @@ import pytest
 
 from mldsim.dataset import LabelledFrames
 from mldsim.errors import Cancelled, InputError, WorkFailed
+from mldsim.labelling import NothingLabelled
 from mldsim.learning.journal import Journal, Stage, read_journal
 from mldsim.learning.loop import learn
 from mldsim.learning.settings import LearnSettings
@@ -198,6 +199,20 @@ def test_forces_that_would_rule_the_fit_are_left_out_and_counted(laboratory: Lab
     first = journal.rounds[0]
     assert (first.chosen, first.left_out, first.new_before.frames) == (2, 1, 1)
     assert max(np.abs(system.forces).max() for system in laboratory.fitted[-1]) < 20.0
+
+
+def test_a_round_without_a_held_out_label_goes_on(laboratory: Laboratory, tmp_path: Path) -> None:
+    """Wave functions of a few frames may all fail to converge."""
+
+    def label(frames, output, progress=None):
+        if output.name == "held-out.h5":
+            raise NothingLabelled("No label can be used.")
+        return laboratory.label(frames, output, progress)
+
+    means = replace(laboratory.means, label=label)
+    journal = learn(laboratory.start(), laboratory.data(), replace(SHORT, rounds=1), tmp_path / "out", means)
+    (entry,) = journal.rounds
+    assert (entry.left_out, entry.held_out_after, entry.new_after.frames) == (2, None, 2)
 
 
 def test_runs_that_leave_nothing_to_label_are_told(laboratory: Laboratory, tmp_path: Path) -> None:
