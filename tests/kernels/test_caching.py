@@ -1,0 +1,47 @@
+"""Kernels are compiled once, not at every start."""
+
+TWO_STARTS = """
+import numpy as np
+from numba import njit
+from mldsim.kernels.caching import found_again
+
+def made(factor):
+    @njit
+    def part(x):
+        return factor * x
+
+    @njit(cache=True)
+    def kernel(x):
+        return part(x) + 1.0
+
+    return found_again(kernel, factor)
+
+for factor in (2, 3):
+    kernel = made(factor)
+    print(kernel(1.0), sum(kernel.stats.cache_hits.values()))
+"""
+
+KEYS = """
+from types import SimpleNamespace
+from mldsim.kernels import cpu
+code = SimpleNamespace(magic_tuple=lambda: "this processor")
+for kernel in (*cpu.compiled(2, 0), *cpu.compiled(2, 1), *cpu.compiled(4, 1)):
+    print(kernel._cache._index_key((), code))
+"""
+
+
+def test_what_was_compiled_is_found_at_the_next_start(run_python, home):
+    script = home / "start.py"
+    script.write_text(TWO_STARTS)
+    environment = {"NUMBA_CACHE_DIR": str(home / "cache")}
+    first, second = (run_python(str(script), **environment) for _ in range(2))
+    assert first.stdout.split() == ["3.0", "0", "4.0", "0"], first.stderr
+    assert second.stdout.split() == ["3.0", "1", "4.0", "1"], second.stderr
+
+
+def test_the_force_kernels_are_filed_under_what_they_were_made_for(run_python):
+    first, second = (run_python("-c", KEYS).stdout.splitlines() for _ in range(2))
+    assert first == second
+    assert len(first) == 6
+    assert first[0] == first[1]  # two functions, each with a file of its own
+    assert len(set(first)) == 3
