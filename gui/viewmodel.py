@@ -310,7 +310,7 @@ def card_of(model: LossModel) -> ModelCard:
     """The card of a loaded model: its form, its error, its data, what it is for and how long it stays healthy."""
     card = model.card
     ranks = "rank 0" if model.max_rank == 0 else f"ranks 0–{model.max_rank}"
-    order = {1: "linear", 2: "quadratic"}.get(model.order, f"order {model.order}")
+    order = {1: "linear", 2: "quadratic", 3: "cubic"}.get(model.order, f"order {model.order}")
     short = [f"{SCOPE_NAMES[model.scope]} loss · {order} · {ranks} · cutoff {model.cutoff:g} Å"]
     error = _held_out_error(card)
     if error is not None:

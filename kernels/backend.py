@@ -105,6 +105,17 @@ def kernels(kind: str, n_radial: int, max_rank: int) -> Kernels:
     return Kernels(*cpu.compiled(n_radial, max_rank), cpu.neighbors, cpu.lanes, np.asarray, np.asarray)
 
 
+def cubic_kernel(kind: str, n_radial: int, max_rank: int, n_channels: int) -> Callable[..., None]:
+    """The kernel of the cubic part, see `kernels.cpu.compiled_cubic`; it compiles on its first call."""
+    if kind == "cuda":
+        from mldsim.kernels import cuda
+
+        return cuda.compiled_cubic(n_radial, max_rank, n_channels)
+    from mldsim.kernels import cpu
+
+    return cpu.compiled_cubic(n_radial, max_rank, n_channels)
+
+
 def _cpu(reason: str) -> DeviceReport:
     import numba
 

@@ -5,6 +5,8 @@ Two passes over the Verlet list:
     gradients   A^l_{bk} = sum_j phi_k(r_ij) Y^l(u_ij),   L = w . s + 1/2 A W A,   G = dL/dA = w + W A
     forces      F_i = - sum_j [ G_i (+ (-1)^l G_j) ] . d( phi_k Y^l )/dq_i
 
+and between them, for a loss of order 3, one over the agents that adds its cubic part to L and G (`kernels.cubic`).
+
 The term in brackets is the whole difference between the scopes: without G_j each agent descends its own loss, with it
 all descend the common one. No agent writes into another's row, so the result does not depend on the number of threads.
 
@@ -28,8 +30,9 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from mldsim.kernels import pair
+from mldsim.kernels import cubic, pair
 from mldsim.kernels.caching import found_again
+from mldsim.kernels.cubic import WIDE
 from mldsim.kernels.lanes import at, larger, least, put, root, rows, smaller, total, vectors, whole
 
 SIDE = 16
@@ -111,8 +114,8 @@ def _fill_up(x, y, z, n):  # type: ignore[no-untyped-def]
 def _nonzero_slopes(max_rank: int) -> tuple[tuple[bool, ...], ...]:
     """Which Y_lm change along x, along y, along z."""
     somewhere = (float, 0.3, 0.5, 0.7)
-    slopes = [np.zeros((3, 1)), np.eye(3), np.array(pair.quadrupole_slopes(*somewhere))]
-    slopes.append(np.array(pair.octupole_slopes(*somewhere)))
+    slopes = [np.zeros((3, 1)), np.eye(3), np.array(pair.quadrupole_slopes(*somewhere))]  # type: ignore[no-untyped-call]
+    slopes.append(np.array(pair.octupole_slopes(*somewhere)))  # type: ignore[no-untyped-call]
     return tuple(tuple(bool(s) for s in axis) for axis in np.hstack(slopes[: max_rank + 1]))
 
 
@@ -154,8 +157,9 @@ def compiled(n_radial: int, max_rank: int) -> tuple[Callable[..., Any], Callable
     Returns
     -------
     gradients(local, species, shift, pairs, cutoff, start, per_row, table, linear, quadratic, wall_radius, wall_energy,
-              losses, gradient, closest)
-        Fills ``losses[i]``, ``gradient[i, b, lm, k]`` = dL_i/dA_i and ``closest[i]``, the smallest r_ij / wall radius.
+              losses, gradient, closest, kept_fields)
+        Fills ``losses[i]``, ``gradient[i, b, lm, k]`` = dL_i/dA_i and ``closest[i]``, the smallest r_ij / wall radius;
+        and ``kept_fields[i, b, lm, k]`` for `compiled_cubic`, unless that array is empty.
     forces(local, species, shift, pairs, cutoff, start, per_row, table, gradient, wall_radius, wall_force, reciprocal,
            result)
         Fills ``result[i, 3]``, the force on each agent, at the positions of the last call of `gradients`.
@@ -181,7 +185,7 @@ def compiled(n_radial: int, max_rank: int) -> tuple[Callable[..., Any], Callable
     def some_gradients(  # type: ignore[no-untyped-def]
         begin, end,
         local, species, shift, ends, entries, inside, found, cutoff, start, per_row, table, linear, quadratic,
-        wall_radius, wall_energy, losses, gradient, closest,
+        wall_radius, wall_energy, losses, gradient, closest, kept_fields,
     ):  # fmt: skip
         n_species, n_rows, capacity = table.shape[0], table.shape[2], entries.shape[1]
         real = local.dtype.type
@@ -247,6 +251,9 @@ def compiled(n_radial: int, max_rank: int) -> tuple[Callable[..., Any], Callable
                         add_to(fields, b * n_lm * padded + column, padded, sums)
             loss = wall_energy * total(wall)
             of_agent = i * n_species * n_lm * padded
+            if kept_fields.size:
+                for here in range(0, n_species * n_lm * padded, width):
+                    store(kept_fields, of_agent + here, load(fields, here))
             of_rank = n_species * n_radial * n_species * padded
             weights = a * (max_rank + 1) * of_rank
             loss += product_0(quadratic, weights, n_species, fields, gradient, of_agent)
@@ -269,7 +276,7 @@ def compiled(n_radial: int, max_rank: int) -> tuple[Callable[..., Any], Callable
     @njit(nogil=True, cache=True, parallel=True, error_model="numpy")
     def gradients(  # type: ignore[no-untyped-def]
         local, species, shift, pairs, cutoff, start, per_row, table, linear, quadratic, wall_radius, wall_energy,
-        losses, gradient, closest,
+        losses, gradient, closest, kept_fields,
     ):  # fmt: skip
         n_agents = local.shape[0]
         ends, entries, inside, found = pairs
@@ -277,7 +284,7 @@ def compiled(n_radial: int, max_rank: int) -> tuple[Callable[..., Any], Callable
             some_gradients(
                 group * GROUP, min(n_agents, (group + 1) * GROUP),
                 local, species, shift, ends, entries, inside, found, cutoff, start, per_row, table, linear, quadratic,
-                wall_radius, wall_energy, losses, gradient, closest,
+                wall_radius, wall_energy, losses, gradient, closest, kept_fields,
             )  # fmt: skip
 
     # Rows of the scratch of `forces`: weights of the table's entries for phi/r (4) and for phi' (3), the unit vector,
@@ -421,3 +428,121 @@ def compiled(n_radial: int, max_rank: int) -> tuple[Callable[..., Any], Callable
             )  # fmt: skip
 
     return found_again(gradients, n_radial, max_rank), found_again(forces, n_radial, max_rank)
+
+
+@cache
+def _of_rank(n_radial: int, n_lm: int, rank: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """From the fields of one rank to its channels, and from slopes by channels to slopes by fields."""
+    padded = lanes(n_radial)
+    width = 16 if padded % 16 == 0 else 8
+    size = 2 * rank + 1
+    first = rank * rank
+    load, load_wide = vectors(width).load, vectors(WIDE).load
+    zeros, add, add_to = rows(width, size)
+    zeros_wide, add_wide, add_to_wide = rows(WIDE, size)
+
+    @_inlined
+    def see(seen, row, n_species, fields, of_agent, p):  # type: ignore[no-untyped-def]
+        sums = zeros_wide(p)
+        for b in range(n_species):
+            for k in range(n_radial):
+                weight = load_wide(seen, row + (b * n_radial + k) * WIDE)
+                sums = add_wide(sums, weight, fields, of_agent + (b * n_lm + first) * padded + k, padded)
+        add_to_wide(p, first * WIDE, WIDE, sums)
+
+    @_inlined
+    def give_back(channels, row, n_species, n_channels, slope, gradient, of_agent):  # type: ignore[no-untyped-def]
+        for b in range(n_species):
+            for column in range(0, padded, width):
+                sums = zeros(slope)
+                for c in range(n_channels):
+                    weight = load(channels, row + (c * n_species + b) * padded + column)
+                    sums = add(sums, weight, slope, first * WIDE + c, WIDE)
+                add_to(gradient, of_agent + (b * n_lm + first) * padded + column, padded, sums)
+
+    return see, give_back
+
+
+@cache
+def compiled_cubic(n_radial: int, max_rank: int, n_channels: int) -> Callable[..., Any]:
+    """The pass that adds the cubic part of the loss; it compiles on its first call and is cached.
+
+    Returns
+    -------
+    add_cubic(species, fields, seen, channels, offsets, tensors, losses, gradient)
+        Adds to ``losses[i]`` and ``gradient[i, b, lm, k]`` what the cubic part makes of ``fields[i, b, lm, k]``.
+
+    Arrays: ``channels[a, l, c, b, k]``, with the axis of radial functions `lanes` long; ``seen[a, l, b, k, c]``, the
+    same numbers, and ``offsets[a, c]`` and ``tensors[a, form, c1, c2, c]`` (`kernels.cubic.slope_tensors`), with an
+    axis of channels that is WIDE long.
+    """
+    n_lm = (max_rank + 1) ** 2
+    padded = lanes(n_radial)
+    zero, load, store, store_each = vectors(WIDE)
+    zeros, add, _ = rows(WIDE, n_channels)
+    _, first, form, first_pair, pairs, weights = cubic.slopes(max_rank)
+    of_pair, with_pair = pairs[:, 0].copy(), pairs[:, 1].copy()
+    n_forms = len(cubic.slopes(max_rank).forms)
+    see_0, give_0 = _of_rank(n_radial, n_lm, 0)
+    see_1, give_1 = _of_rank(n_radial, n_lm, min(1, max_rank))
+    see_2, give_2 = _of_rank(n_radial, n_lm, min(2, max_rank))
+    see_3, give_3 = _of_rank(n_radial, n_lm, min(3, max_rank))
+
+    @_inlined
+    def cubic_of_some(begin, end, species, fields, seen, channels, offsets, tensors, losses, gradient):  # type: ignore[no-untyped-def]
+        n_species = channels.shape[3]
+        real = fields.dtype.type
+        p = np.empty(n_lm * WIDE, fields.dtype)
+        slope = np.empty(n_lm * WIDE, fields.dtype)
+        gram = np.empty(n_channels * WIDE, fields.dtype)
+        for i in range(begin, end):
+            a = species[i]
+            of_agent = i * n_species * n_lm * padded
+            p[:] = real(0.0)
+            store(p, 0, zero(p) - load(offsets, a * WIDE))
+            of_rank = n_species * n_radial * WIDE
+            row = a * (max_rank + 1) * of_rank
+            see_0(seen, row, n_species, fields, of_agent, p)
+            if max_rank >= 1:
+                see_1(seen, row + of_rank, n_species, fields, of_agent, p)
+            if max_rank >= 2:
+                see_2(seen, row + 2 * of_rank, n_species, fields, of_agent, p)
+            if max_rank >= 3:
+                see_3(seen, row + 3 * of_rank, n_species, fields, of_agent, p)
+            loss = zero(p)
+            for lm in range(n_lm):
+                by_channel = zero(p)
+                for t in range(first[lm], first[lm + 1]):
+                    sums = zeros(p)
+                    for number in range(first_pair[t], first_pair[t + 1]):
+                        other = load(p, with_pair[number] * WIDE) * real(weights[number])
+                        sums = add(sums, other, p, of_pair[number] * WIDE, 1)
+                    store_each(gram, 0, WIDE, sums)
+                    here = (a * n_forms + form[t]) * n_channels * n_channels * WIDE
+                    for c in range(n_channels):
+                        for d in range(n_channels):
+                            by_channel += at(gram, c * WIDE + d) * load(tensors, here)
+                            here += WIDE
+                store(slope, lm * WIDE, by_channel)
+                loss += by_channel * load(p, lm * WIDE)
+            losses[i] += total(loss) * real(1.0 / 3.0)  # Euler: the part is homogeneous of degree 3
+            of_rank = n_channels * n_species * padded
+            row = a * (max_rank + 1) * of_rank
+            give_0(channels, row, n_species, n_channels, slope, gradient, of_agent)
+            if max_rank >= 1:
+                give_1(channels, row + of_rank, n_species, n_channels, slope, gradient, of_agent)
+            if max_rank >= 2:
+                give_2(channels, row + 2 * of_rank, n_species, n_channels, slope, gradient, of_agent)
+            if max_rank >= 3:
+                give_3(channels, row + 3 * of_rank, n_species, n_channels, slope, gradient, of_agent)
+
+    @njit(nogil=True, cache=True, parallel=True, error_model="numpy")
+    def add_cubic(species, fields, seen, channels, offsets, tensors, losses, gradient):  # type: ignore[no-untyped-def]
+        n_agents = fields.shape[0]
+        for group in prange((n_agents + GROUP - 1) // GROUP):
+            cubic_of_some(
+                group * GROUP, min(n_agents, (group + 1) * GROUP),
+                species, fields, seen, channels, offsets, tensors, losses, gradient,
+            )  # fmt: skip
+
+    return found_again(add_cubic, n_radial, max_rank, n_channels)

@@ -1,6 +1,6 @@
 """The cubic part of a loss: invariants of three fields, each seen through a few channels.
 
-    p^l_c = sum_n P^l_cn A^l_n - o_c                                              channels; the offset o is of rank 0 only
+    p^l_c = sum_n P^l_cn A^l_n - o_c                                  channels; the offset o is of rank 0 only
     I^{l1 l2 l3}_cab = sum_{m1 m2 m3} G_{m1 m2 m3} p^{l1}_{c m1} p^{l2}_{a m2} p^{l3}_{b m3}
     L^(3) = sum theta_cab I_cab
 
@@ -23,6 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mldsim.kernels import pair
+
+WIDE = 8
+"""Length of the kernels' axes of channels, filled up with zeros, and the most channels there can be."""
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -69,7 +72,7 @@ def couplings(max_rank: int) -> tuple[Integers, Array]:
 
 @cache
 def features(n_channels: int, max_rank: int) -> Integers:
-    """Triple and channels (c, a, b) of every invariant, each once, (n_features, 4) int64: the columns of a cubic part."""
+    """The columns of a cubic part: triple and channels (c, a, b) of every invariant, (n_features, 4) int64."""
     found = []
     for number, (i, j, k) in enumerate(triples(max_rank)):
         for c, a, b in itertools.product(range(n_channels), repeat=3):
@@ -145,3 +148,72 @@ def monomials(n_channels: int, max_rank: int) -> Monomials:
     lists = (np.array(found, np.int64) for found in (first, factors, slots, first_slot, components))
     first_, factors_, slots_, first_slot_, components_ = lists
     return Monomials(first_, factors_, np.array(weights), slots_, first_slot_, components_)
+
+
+class Slopes(NamedTuple):
+    """How the invariants change with each component: d L^(3) / d p_lm,c = sum_ab D_abc sum G p_a p_b.
+
+    The sums go over the forms D that end in the rank of lm: one for every triple and every rank of it.
+
+    Attributes
+    ----------
+    forms : tuple of (triple, order, factor)
+        D is the tensor of this triple, its axes in this order, times this factor: axes of equal rank count together.
+    first : (n_lm + 1,) int64
+        The component lm is the sum over first[lm] to first[lm + 1] of the next two.
+    form : (n,) int64
+    first_pair : (n + 1,) int64
+        Each of them sums over the pairs first_pair[t] to first_pair[t + 1].
+    pairs : (n_pairs, 2) int64
+        lm of p_a and of p_b.
+    weights : (n_pairs,) float64
+        G.
+    """
+
+    forms: tuple[tuple[int, tuple[int, int, int], float], ...]
+    first: Integers
+    form: Integers
+    first_pair: Integers
+    pairs: Integers
+    weights: Array
+
+
+@cache
+def slopes(max_rank: int) -> Slopes:
+    """The derivatives of `features` by their components."""
+    entries, values = couplings(max_rank)
+    forms, ends = [], []
+    for number, ranks in enumerate(triples(max_rank)):
+        for rank in sorted(set(ranks)):
+            slot = ranks.index(rank)
+            others = [place for place in range(3) if place != slot]
+            forms.append((number, (others[0], others[1], slot), float(ranks.count(rank))))
+            ends.append(rank)
+    first, form, first_pair, pairs, weights = [0], [], [0], [], []  # type: ignore[var-annotated]
+    for lm in range((max_rank + 1) ** 2):
+        for here, (number, order, _) in enumerate(forms):
+            if ends[here] * ends[here] <= lm < (ends[here] + 1) ** 2:
+                for (triple, *lms), value in zip(entries, values, strict=True):
+                    if triple == number and lms[order[2]] == lm:
+                        pairs.append((lms[order[0]], lms[order[1]]))
+                        weights.append(value)
+                form.append(here)
+                first_pair.append(len(weights))
+        first.append(len(form))
+    return Slopes(
+        tuple(forms), np.array(first, np.int64), np.array(form, np.int64), np.array(first_pair, np.int64),
+        np.array(pairs, np.int64), np.array(weights),
+    )  # fmt: skip
+
+
+def slope_tensors(coefficients: Array, n_channels: int, max_rank: int) -> Array:
+    """D of every form, (..., n_forms, n_channels, n_channels, n_channels), from coefficients (..., n_features)."""
+    found = tensors(coefficients, n_channels, max_rank)
+    lead = tuple(range(coefficients.ndim - 1))
+    return np.stack(
+        [
+            factor * found[..., number, :, :, :].transpose(*lead, *(len(lead) + place for place in order))
+            for number, order, factor in slopes(max_rank).forms
+        ],
+        axis=len(lead),
+    )

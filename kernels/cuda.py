@@ -4,6 +4,7 @@ The same two passes, signatures and layouts as `kernels.cpu`, and the same arith
 
     gradients   the threads of a block take one neighbour each and leave phi_k and Y^l in shared memory; then each
                 sums its own components A^l_{bk} over them, and each multiplies its own rows of W
+    add_cubic   each thread takes whole components of the channels, then whole fields
     forces      each thread takes whole neighbours, from G to the force; the block adds up
 
 All sums have a fixed order and nothing is added atomically, so that equal input gives equal bits.
@@ -25,7 +26,7 @@ from typing import Any
 import numpy as np
 from numba import config, cuda, types
 
-from mldsim.kernels import pair
+from mldsim.kernels import cubic, pair
 
 # Eight molecules do not fill a GPU. That is no fault of the program to warn about.
 config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
@@ -90,7 +91,7 @@ def kernels(n_species: int, n_radial: int, max_rank: int, real: Any) -> tuple[An
     @cuda.jit(fastmath=FAST)
     def gradients(  # type: ignore[no-untyped-def]
         local, species, shift, count, entries, cutoff, start, per_row, table, linear, quadratic, wall_radius,
-        wall_energy, losses, gradient, closest,
+        wall_energy, losses, gradient, closest, kept_fields,
     ):  # fmt: skip
         i = cuda.blockIdx.x
         thread = cuda.threadIdx.x
@@ -159,6 +160,8 @@ def kernels(n_species: int, n_radial: int, max_rank: int, real: Any) -> tuple[An
                 loss += linear[a, b, k] * fields[b, 0, k]
                 g += linear[a, b, k]
             gradient[i, b, m, k] = g
+            if kept_fields.shape[0]:
+                kept_fields[i, b, m, k] = fields[b, m, k]
 
         partial[0, thread] = loss
         shortest[thread] = nearest
@@ -242,12 +245,12 @@ def compiled(n_radial: int, max_rank: int) -> tuple[Callable[..., Any], Callable
 
     def gradients(  # type: ignore[no-untyped-def]
         local, species, shift, pairs, cutoff, start, per_row, table, linear, quadratic, wall_radius, wall_energy,
-        losses, gradient, closest,
+        losses, gradient, closest, kept_fields,
     ):  # fmt: skip
         kernel, _ = kernels(table.shape[0], n_radial, max_rank, local.dtype.type)
         kernel[local.shape[0], THREADS](
             local, species, shift, *pairs, cutoff, start, per_row, table, linear, quadratic, wall_radius,
-            wall_energy, losses, gradient, closest,
+            wall_energy, losses, gradient, closest, kept_fields,
         )  # fmt: skip
 
     def forces(  # type: ignore[no-untyped-def]
@@ -262,6 +265,79 @@ def compiled(n_radial: int, max_rank: int) -> tuple[Callable[..., Any], Callable
         )  # fmt: skip
 
     return gradients, forces
+
+
+@cache
+def cubic_kernel(n_species: int, n_radial: int, max_rank: int, n_channels: int, real: Any) -> Any:
+    """The CUDA kernel of the cubic part: a thread for each component, then for each field."""
+    n_lm = (max_rank + 1) ** 2
+    n_components = n_lm * n_channels
+    n_fields = n_species * n_lm * n_radial
+    _, first, form, first_pair, pairs, couplings = cubic.slopes(max_rank)
+    weights = couplings.astype(real)
+
+    @cuda.jit(fastmath=FAST)
+    def add_cubic(species, fields, channels, offsets, tensors, losses, gradient):  # type: ignore[no-untyped-def]
+        i = cuda.blockIdx.x
+        thread = cuda.threadIdx.x
+        p = cuda.shared.array((n_lm, n_channels), real)
+        slope = cuda.shared.array((n_lm, n_channels), real)
+        partial = cuda.shared.array((1, THREADS), real)
+        first_ = cuda.const.array_like(first)
+        form_ = cuda.const.array_like(form)
+        first_pair_ = cuda.const.array_like(first_pair)
+        pairs_ = cuda.const.array_like(pairs)
+        weights_ = cuda.const.array_like(weights)
+        a = species[i]
+        for component in range(thread, n_components, THREADS):
+            m, c = component // n_channels, component % n_channels
+            rank = int(m > 0) + int(m > 3) + int(m > 8)
+            seen = -offsets[a, c] if m == 0 else real(0.0)
+            for b in range(n_species):
+                for k in range(n_radial):
+                    seen += channels[a, rank, c, b, k] * fields[i, b, m, k]
+            p[m, c] = seen
+        cuda.syncthreads()
+        loss = real(0.0)
+        for component in range(thread, n_components, THREADS):
+            m, c = component // n_channels, component % n_channels
+            total = real(0.0)
+            for t in range(first_[m], first_[m + 1]):
+                for number in range(first_pair_[t], first_pair_[t + 1]):
+                    of_pair = real(0.0)
+                    for d in range(n_channels):
+                        for e in range(n_channels):
+                            both = p[pairs_[number, 0], d] * p[pairs_[number, 1], e]
+                            of_pair += both * tensors[a, form_[t], d, e, c]
+                    total += weights_[number] * of_pair
+            slope[m, c] = total
+            loss += total * p[m, c]
+        partial[0, thread] = loss
+        block_sum(partial, thread)
+        if thread == 0:
+            losses[i] += partial[0, 0] * real(1.0 / 3.0)  # Euler: the part is homogeneous of degree 3
+        for f in range(thread, n_fields, THREADS):
+            b = f // (n_lm * n_radial)
+            m = f // n_radial % n_lm
+            k = f % n_radial
+            rank = int(m > 0) + int(m > 3) + int(m > 8)
+            g = gradient[i, b, m, k]
+            for c in range(n_channels):
+                g += channels[a, rank, c, b, k] * slope[m, c]
+            gradient[i, b, m, k] = g
+
+    return add_cubic
+
+
+@cache
+def compiled_cubic(n_radial: int, max_rank: int, n_channels: int) -> Callable[..., Any]:
+    """The pass of the cubic part, as `kernels.cpu.compiled_cubic`, for arrays made by `put`."""
+
+    def add_cubic(species, fields, seen, channels, offsets, tensors, losses, gradient):  # type: ignore[no-untyped-def]  # noqa: ARG001 (`channels` in the order of the CPU)
+        kernel = cubic_kernel(channels.shape[3], n_radial, max_rank, n_channels, fields.dtype.type)
+        kernel[fields.shape[0], THREADS](species, fields, channels, offsets, tensors, losses, gradient)
+
+    return add_cubic
 
 
 def lanes(n_radial: int) -> int:

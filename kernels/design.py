@@ -262,3 +262,96 @@ def cubic_rows(  # type: ignore[no-untyped-def]
                 for s in range(first_slot[f], first_slot[f + 1]):
                     for d in range(3):
                         design[3 * i + d, at + f] -= gradient[s - base] * total[of_slot[s], d]
+
+
+@njit(nogil=True, cache=True, parallel=True, error_model="numpy")
+def _curvature(species, value, first, factors, weights, coefficients, gradient, curvature):  # type: ignore[no-untyped-def]
+    """First and second derivatives of each agent's cubic part by its components."""
+    for i in prange(value.shape[0]):
+        gradient[i] = 0.0
+        curvature[i] = 0.0
+        for f in range(first.size - 1):
+            theta = coefficients[species[i], f]
+            for t in range(first[f], first[f + 1]):
+                x, y, z = factors[t]
+                w = weights[t] * theta
+                px, py, pz = w * value[i, x], w * value[i, y], w * value[i, z]
+                gradient[i, x] += value[i, y] * pz
+                gradient[i, y] += value[i, z] * px
+                gradient[i, z] += value[i, x] * py
+                curvature[i, x, y] += pz
+                curvature[i, y, x] += pz
+                curvature[i, y, z] += px
+                curvature[i, z, y] += px
+                curvature[i, z, x] += py
+                curvature[i, x, z] += py
+
+
+@njit(nogil=True, cache=True, parallel=True, error_model="numpy", fastmath={"contract"})
+def channel_rows(  # type: ignore[no-untyped-def]
+    local, species, shift, count, entries, cutoff, start, per_row, table, rank, fields, means, neighbor, value, slope,
+    first, factors, weights, coefficients, reciprocal, design,
+):  # fmt: skip
+    """How the forces change with the channels themselves, at given coefficients of the cubic part.
+
+    Fills ``design[3 i + d, ((a * (rank + 1) + l) * n_channels + c) * n_fields + n]``, the derivative of the force by
+    P^l_cn of species a (see `kernels.cubic`) when the offsets follow it, o = P s with the mean invariants `means`.
+    `fields` as made by the function of that name; `neighbor`, `value`, `slope` as made by `components`.
+    """
+    n_agents, n_components = value.shape
+    n_radial = table.shape[4]
+    n_fields = fields.shape[2]
+    n_lm = (rank + 1) * (rank + 1)
+    n_channels = n_components // n_lm
+    gradient = np.empty((n_agents, n_components))
+    curvature = np.empty((n_agents, n_components, n_components))
+    _curvature(species, value, first, factors, weights, coefficients, gradient, curvature)
+    design[:] = 0.0
+    for chunk in prange((rank + 1) * n_channels):
+        lower, c = chunk // n_channels, chunk % n_channels
+        phi, dphi = np.empty(n_radial), np.empty(n_radial)
+        y, dy = np.empty(n_lm), np.empty((3, n_lm))
+        by_component = np.empty((n_fields, n_components))
+        change = np.empty((3, n_fields))
+        total = np.empty((3, n_fields))
+        for i in range(n_agents):
+            a = species[i]
+            at = ((a * (rank + 1) + lower) * n_channels + c) * n_fields
+            by_component[:] = 0.0
+            for m in range(lower * lower, (lower + 1) * (lower + 1)):
+                for n in range(n_fields):
+                    amount = fields[i, m, n] - (means[a, n] if lower == 0 else 0.0)
+                    for v in range(n_components):
+                        by_component[n, v] += amount * curvature[i, m * n_channels + c, v]
+            total[:] = 0.0
+            for q in range(count[i]):
+                j = neighbor[i, q]
+                if j < 0:
+                    continue
+                _, inverse, ux, uy, uz, _ = _pair(
+                    local, shift, i, entries[i, q], species, cutoff, start, per_row, table, rank, phi, dphi, y, dy
+                )
+                unit = (ux, uy, uz)
+                for n in range(n_fields):
+                    fx, fy, fz = 0.0, 0.0, 0.0
+                    for v in range(n_components):
+                        h = by_component[n, v]
+                        fx += h * slope[i, q, v, 0]
+                        fy += h * slope[i, q, v, 1]
+                        fz += h * slope[i, q, v, 2]
+                    change[0, n], change[1, n], change[2, n] = fx, fy, fz
+                for d in range(3):
+                    along, across = 0.0, 0.0
+                    for m in range(lower * lower, (lower + 1) * (lower + 1)):
+                        along += gradient[i, m * n_channels + c] * y[m] * unit[d]
+                        across += gradient[i, m * n_channels + c] * dy[d, m] * inverse
+                    for k in range(n_radial):
+                        change[d, species[j] * n_radial + k] += along * dphi[k] + across * phi[k]
+                total += change
+                if reciprocal:
+                    for d in range(3):
+                        for n in range(n_fields):
+                            design[3 * j + d, at + n] += change[d, n]
+            for d in range(3):
+                for n in range(n_fields):
+                    design[3 * i + d, at + n] -= total[d, n]

@@ -5,7 +5,8 @@ because by the addition theorem the inner products of the fields are sums over p
 
     A^l_m . A^l_n = sum_{j, k} phi_m(r_ij) phi_n(r_ik) P_l(u_ij . u_ik),
 
-with Legendre polynomials P_l; the cubic part, which couples three fields, is written in Cartesian tensors. It needs no neighbour list either: it looks at every agent in every image.
+with Legendre polynomials P_l; the cubic part, which couples three fields, is written in Cartesian tensors. It needs no
+neighbour list either: it looks at every agent in every image.
 """
 
 from __future__ import annotations

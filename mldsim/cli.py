@@ -552,7 +552,12 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     # Without a default here: --extend takes what is not given from the sums.
     parser.add_argument("--scope", choices=["own", "shared"], help="whose loss an agent descends (default: shared)")
     parser.add_argument("--max-rank", type=_int, metavar="0..3", help="highest rank of the fields (default: 2)")
-    parser.add_argument("--order", type=_int, metavar="1|2", help="1 linear, 2 quadratic (default: 2)")
+    parser.add_argument("--order", type=_int, metavar="1..3",
+                        help="1 linear, 2 quadratic, 3 with a cubic part (default: 2)")  # fmt: skip
+    parser.add_argument("--channels", type=_int, metavar="R",
+                        help="combinations of the fields that the cubic part sees (default: 4)")  # fmt: skip
+    parser.add_argument("--channel-steps", type=_int, metavar="N",
+                        help="times that the channels are improved at most (default: 3)")  # fmt: skip
     parser.add_argument("--radial", type=_int, metavar="K", help="radial functions per pair of species (default: 10)")
     parser.add_argument("--cutoff", type=_float, metavar="A", help="reach of a pair, angstrom (default: 5)")
     parser.add_argument("--ridge", type=_float, metavar="X",
@@ -591,14 +596,20 @@ def _fit_settings(options: argparse.Namespace, known: Kept | None) -> FitSetting
         "max_rank": options.max_rank,
         "n_radial": options.radial,
         "cutoff": options.cutoff,
+        "n_channels": options.channels,
+        "channel_steps": options.channel_steps,
         "ridge": options.ridge,
         "net_force_weight": options.net_force_weight,
         "torque_weight": options.torque_weight,
     }
     asked = {name: value for name, value in asked.items() if value is not None}
-    if known is None:
-        return FitSettings(**asked)
-    return replace(DesignMatrix.from_form(known.model.form).settings, **(dict(known.choices) | asked))
+    settings = FitSettings() if known is None else DesignMatrix.from_form(known.model.form).settings
+    settings = replace(settings, **(dict(known.choices if known else {}) | asked))
+    if settings.order < 3 and (options.channels is not None or options.channel_steps is not None):
+        raise InputError("--channels and --channel-steps are of the cubic part; give --order 3 with them.")
+    if known is not None and options.channel_steps is not None:
+        raise InputError("The channels of kept sums are fixed; leave out --channel-steps, or fit all frames anew.")
+    return settings
 
 
 def _fit(options: argparse.Namespace) -> int:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mldsim.errors import InputError
-from mldsim.kernels import backend, motion
+from mldsim.kernels import backend, cubic, motion
 from mldsim.kernels.neighbors import IMAGES, build_list, order_by_cell
 from mldsim.loss import LossModel, Scope
 from mldsim.parameters import DeviceKind, Precision
@@ -102,20 +102,20 @@ class Evaluator:
         put = self._kernels.put
         filled = self._kernels.lanes(k)
 
-        def in_lanes(array: NDArray[np.float64]) -> Any:
+        def in_lanes(array: NDArray[np.float64], length: int) -> Any:
             """On the device, the last axis filled up with zeros to the length that the kernels want."""
-            wide = np.zeros((*array.shape[:-1], filled), real)
-            wide[..., :k] = array
+            wide = np.zeros((*array.shape[:-1], length), real)
+            wide[..., : array.shape[-1]] = array
             return put(wide)
 
         self._constants = (
             real.type(model.cutoff),
             real.type(TABLE_START),
             real.type((rows - 1) / (model.cutoff - TABLE_START)),
-            in_lanes(model.radial.table(rows)),
+            in_lanes(model.radial.table(rows), filled),
         )
-        self._linear = in_lanes(model.linear.reshape(n, n, k))
-        self._quadratic = in_lanes(model.quadratic.reshape(n, model.max_rank + 1, n, k, n, k))
+        self._linear = in_lanes(model.linear.reshape(n, n, k), filled)
+        self._quadratic = in_lanes(model.quadratic.reshape(n, model.max_rank + 1, n, k, n, k), filled)
         self._radius = put(model.wall.radius.astype(real))
         share = 0.5 if model.scope is Scope.SHARED else 1.0
         self._wall_energy = real.type(model.wall.stiffness * share)
@@ -127,6 +127,17 @@ class Evaluator:
         self._closest = put(np.empty(n_agents, real))
         self._gradient = put(np.empty((n_agents, n, n_lm, filled), real))
         self._forces = put(np.empty((n_agents, 3), real))
+        self._fields = put(np.empty((n_agents if model.cubic else 0, n, n_lm, filled), real))
+        if model.cubic is not None:
+            channels, c = model.cubic.channels, model.cubic.n_channels
+            tensors = cubic.slope_tensors(model.cubic.coefficients, c, model.max_rank)
+            self._add_cubic = backend.cubic_kernel(report.kind, k, model.max_rank, c)
+            self._of_cubic = (
+                in_lanes(channels.transpose(0, 1, 3, 2), cubic.WIDE),
+                in_lanes(channels.reshape(n, model.max_rank + 1, c, n, k), filled),
+                in_lanes(model.cubic.offsets, cubic.WIDE),
+                in_lanes(tensors, cubic.WIDE),
+            )
 
     def __call__(self, positions: NDArray[np.float64]) -> Evaluation:
         """Losses and forces; positions (n_agents, 3) float64, angstrom, wrapped or not.
@@ -141,8 +152,10 @@ class Evaluator:
         self._pairs = (self._kernels.put(self._local), self._species, self._shift, self._neighbors)
         self._kernels.gradients(
             *self._pairs, *self._constants, self._linear, self._quadratic, self._radius, self._wall_energy,
-            self._losses, self._gradient, self._closest,
+            self._losses, self._gradient, self._closest, self._fields,
         )  # fmt: skip
+        if self.model.cubic is not None:
+            self._add_cubic(self._species, self._fields, *self._of_cubic, self._losses, self._gradient)
         get = self._kernels.get
         self._descend(reciprocal=self.model.scope is Scope.SHARED)
         losses, forces = np.empty(len(positions)), np.empty(positions.shape)

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mldsim.bounded import bounded_solution
+from mldsim.channels import Sample, find_channels
 from mldsim.crossval import Trial, cross_validate
 from mldsim.dataset import LabelledFrames, Progress
 from mldsim.doubt import DRAWS, Doubt, fit_law
@@ -30,8 +31,9 @@ from mldsim.equations import NormalEquations
 from mldsim.errors import InputError, WorkFailed
 from mldsim.evaluator import TABLE_ROWS, Evaluator
 from mldsim.kernels import design
+from mldsim.kernels.cubic import WIDE, features, monomials
 from mldsim.kernels.neighbors import IMAGES, build_list
-from mldsim.loss import Committee, FittedRanges, LossModel, Scope, Wall
+from mldsim.loss import Committee, Cubic, FittedRanges, LossModel, Scope, Wall
 from mldsim.molecules import find_molecules
 from mldsim.parameters import DeviceKind, Precision
 from mldsim.radial import TABLE_START, RadialBasis, check_basis, water_basis
@@ -52,6 +54,7 @@ FORM = {
     "max_rank": "--max-rank",
     "n_radial": "--radial",
     "cutoff": "--cutoff",
+    "n_channels": "--channels",
 }
 """Settings that say what is summed, and their options; ridge and weights can be changed afterwards."""
 
@@ -60,6 +63,12 @@ WITNESS_RIDGE = 1e-7
 
 CALIBRATION_FRAMES = 60
 """On which the law of doubt is fitted: some ten thousand agents, for three numbers of each species."""
+
+CHANNEL_AGENTS = 20_000
+"""In the frames that channels are found with: enough for a few hundred numbers of each species."""
+
+MOST_STEPS = 20
+"""Of the search for channels; three are usual."""
 
 MOST_NAMED = 100
 """Bad frames in a model's card."""
@@ -76,6 +85,10 @@ class FitSettings:
     n_radial : int
         Radial functions per pair of species.
     cutoff : float, angstrom
+    n_channels : int
+        Of the cubic part; used for order 3 only.
+    channel_steps : int
+        How often the channels are improved, see `mldsim.channels`.
     ridge : float
         Added to the unit diagonal of the scaled normal equations.
     net_force_weight : float
@@ -89,14 +102,20 @@ class FitSettings:
     max_rank: int = 2
     n_radial: int = 10
     cutoff: float = 5.0
+    n_channels: int = 4
+    channel_steps: int = 3
     ridge: float = 1e-7
     net_force_weight: float = 3.0
     torque_weight: float = 0.0
 
     def __post_init__(self) -> None:
         check_basis(self.n_radial, self.cutoff)
-        if self.order not in (1, 2):
-            raise InputError(f"--order must be 1 or 2; {self.order} was given.")
+        if self.order not in (1, 2, 3):
+            raise InputError(f"--order must be 1, 2 or 3; {self.order} was given.")
+        if not 1 <= self.n_channels <= WIDE:
+            raise InputError(f"--channels must lie between 1 and {WIDE}; {self.n_channels} was given.")
+        if not 0 <= self.channel_steps <= MOST_STEPS:
+            raise InputError(f"--channel-steps must lie between 0 and {MOST_STEPS}; {self.channel_steps} was given.")
         if not 0 <= self.max_rank <= 3:
             raise InputError(f"--max-rank must lie between 0 and 3; {self.max_rank} was given.")
         if self.order == 1 and self.max_rank > 0:
@@ -143,15 +162,31 @@ class ForceErrors:
 
 
 class DesignMatrix:
-    """Regression rows of one frame after the other, for one model form."""
+    """Regression rows of one frame after the other, for one model form.
 
-    def __init__(self, symbols: tuple[str, ...], settings: FitSettings, radial: RadialBasis, wall: Wall) -> None:
+    Parameters
+    ----------
+    symbols, settings, radial, wall
+    cubic : Cubic, optional
+        Channels and offsets of the cubic part, for order 3; its coefficients do not matter.
+    """
+
+    def __init__(
+        self,
+        symbols: tuple[str, ...],
+        settings: FitSettings,
+        radial: RadialBasis,
+        wall: Wall,
+        cubic: Cubic | None = None,
+    ) -> None:
         self.symbols = symbols
         self.settings = settings
         self.radial = radial
         self.wall = wall
+        self.cubic = cubic
         self.n_fields = len(symbols) * radial.n_radial
-        self.columns = design.n_features(self.n_fields, settings.order, settings.max_rank)
+        n_channels = cubic.n_channels if cubic is not None else 0
+        self.columns = design.n_features(self.n_fields, settings.order, settings.max_rank, n_channels)
         self._index = design.feature_index(self.n_fields, settings.max_rank)
         rows = TABLE_ROWS[Precision.DOUBLE]
         self._table = radial.table(rows)
@@ -174,6 +209,15 @@ class DesignMatrix:
             "cutoff": settings.cutoff,
             "wall_stiffness": self.wall.stiffness,
             "wall_radius": self.wall.radius.tolist(),
+            **(
+                {}
+                if self.cubic is None
+                else {
+                    "n_channels": self.cubic.n_channels,
+                    "channels": self.cubic.channels.tolist(),
+                    "offsets": self.cubic.offsets.tolist(),
+                }
+            ),
         }
 
     @classmethod
@@ -192,7 +236,9 @@ class DesignMatrix:
                 max_rank=int(form["max_rank"]),
                 n_radial=int(form["n_radial"]),
                 cutoff=float(form["cutoff"]),
+                n_channels=int(form.get("n_channels", FitSettings.n_channels)),
             )
+            channels, offsets = (np.array(form.get(key, []), np.float64) for key in ("channels", "offsets"))
             symbols = tuple(str(symbol) for symbol in form["symbols"])
             radius = np.array(form["wall_radius"], np.float64)
             stiffness = float(form["wall_stiffness"])
@@ -201,9 +247,15 @@ class DesignMatrix:
         n = len(symbols)
         if radius.shape != (n, n) or not (radius > 0).all() or not (radius < settings.cutoff).all() or stiffness <= 0:
             raise InputError("The wall of the kept sums cannot be; fit all frames anew.")
-        matrix = cls(
-            symbols, settings, water_basis(symbols, settings.n_radial, settings.cutoff), Wall(stiffness, radius)
-        )
+        cubic = None
+        if settings.order == 3:
+            n_channels = settings.n_channels
+            shape = (n, settings.max_rank + 1, n_channels, n * settings.n_radial)
+            if channels.shape != shape or offsets.shape != (n, n_channels) or not np.isfinite(channels).all():
+                raise InputError("The channels of the kept sums cannot be; fit all frames anew.")
+            cubic = Cubic(channels, offsets, np.zeros((n, len(features(n_channels, settings.max_rank)))))
+        radial = water_basis(symbols, settings.n_radial, settings.cutoff)
+        matrix = cls(symbols, settings, radial, Wall(stiffness, radius), cubic)
         if matrix.form() != dict(form):
             raise InputError("The kept sums are of a form that this mldsim does not know; fit all frames anew.")
         return matrix
@@ -226,6 +278,7 @@ class DesignMatrix:
             quadratic=np.zeros((n, settings.max_rank + 1, self.n_fields, self.n_fields)),
             ranges=ranges,
             card=card or {},
+            cubic=self.cubic,
         )
         return empty.with_coefficients(coefficients.reshape(n, self.columns))
 
@@ -260,10 +313,61 @@ class DesignMatrix:
         rows = np.empty((3 * len(species), len(self.symbols) * self.columns))
         wall = np.empty(3 * len(species))
         design.rows(
-            *self._pairs, self._table, self.settings.max_rank, self.settings.order == 2, self._index, self.columns,
+            *self._pairs, self._table, self.settings.max_rank, self.settings.order >= 2, self._index, self.columns,
             self.wall.radius, self.wall.stiffness, self.settings.scope is Scope.SHARED, fields, rows, wall,
         )  # fmt: skip
+        if self.cubic is not None:
+            self._seen = self._components(species)
+            first_column = self.columns - self.cubic.coefficients.shape[1]
+            design.cubic_rows(
+                species, self._pairs[3], *self._seen, *monomials(self.cubic.n_channels, self.settings.max_rank),
+                self.settings.scope is Scope.SHARED, self.columns, first_column, rows,
+            )  # fmt: skip
         return rows, wall, fields, shortest
+
+    def _components(self, species: NDArray[np.int32]) -> tuple[NDArray[Any], ...]:
+        """What `kernels.design.components` makes of the frame of the last call of `fields`."""
+        assert self.cubic is not None
+        listed: tuple[int, int] = self._pairs[4].shape
+        width = (self.settings.max_rank + 1) ** 2 * self.cubic.n_channels
+        neighbor, slope = np.empty(listed, np.int64), np.empty((*listed, width, 3))
+        value = np.empty((len(species), width))
+        design.components(
+            *self._pairs, self._table, self.settings.max_rank, self.cubic.channels, self.cubic.offsets, neighbor, value,
+            slope,
+        )  # fmt: skip
+        return neighbor, value, slope
+
+    def channel_rows(
+        self,
+        species: NDArray[np.int32],
+        fields: NDArray[np.float64],
+        means: NDArray[np.float64],
+        coefficients: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """How the forces change with the channels, for the frame of the last call of `rows`.
+
+        Parameters
+        ----------
+        species : (n_agents,) int32
+        fields : as returned by `rows`
+        means : (n_species, n_fields) float64
+            Of the invariants; the offsets follow the channels as their products with these.
+        coefficients : (n_species, n_features) float64, eV
+            Of the cubic part.
+
+        Returns
+        -------
+        (3 n_agents, size of the channels) float64
+        """
+        assert self.cubic is not None
+        rows = np.empty((3 * len(species), self.cubic.channels.size))
+        terms = monomials(self.cubic.n_channels, self.settings.max_rank)
+        design.channel_rows(
+            *self._pairs, self._table, self.settings.max_rank, fields, means, *self._seen, terms.first, terms.factors,
+            terms.weights, coefficients, self.settings.scope is Scope.SHARED, rows,
+        )  # fmt: skip
+        return rows
 
 
 @dataclass(frozen=True)
@@ -393,6 +497,7 @@ def witness_settings(settings: FitSettings, smallest_edge: float) -> FitSettings
     return replace(
         settings,
         order=max(settings.order, 2),
+        channel_steps=0,
         max_rank=3,
         n_radial=min(settings.n_radial + 2, 32),
         cutoff=max(settings.cutoff, min(settings.cutoff + 1.5, 6.0, smallest_edge)),
@@ -478,6 +583,18 @@ def _closest_contact(a: str, b: str, systems: Sequence[LabelledFrames]) -> float
             distance, _ = cKDTree(inside[of_b], boxsize=box).query(inside[of_a], k=[neighbors])
             closest = min(closest, float(distance.min()))
     return closest if np.isfinite(closest) else 1.0
+
+
+def _sample(systems: Sequence[LabelledFrames]) -> list[tuple[LabelledFrames, int]]:
+    """Frames to find channels with, evenly spread over those whose labels are not absurd."""
+    places = [(system, index) for system in systems for index in range(system.n_frames)]
+    labels = np.array([np.sqrt(np.mean(np.square(system.forces[index]))) for system, index in places])
+    kinds = np.repeat(np.arange(len(systems)), [system.n_frames for system in systems])
+    found, _ = absurd(labels, kinds)
+    good = [place for place, bad in zip(places, found, strict=True) if not bad]
+    mean = np.mean([len(system.symbols) for system, _ in good]) if good else 1.0
+    count = int(min(len(good), max(1, CHANNEL_AGENTS // mean)))
+    return [good[i] for i in np.unique(np.linspace(0, len(good) - 1, count).astype(int))]
 
 
 class _Molecules:
@@ -578,7 +695,14 @@ class _Fit:
         if n_frames == 0:
             raise InputError("There are no frames to fit; give more data or a smaller --holdout.")
         self.settings = settings
-        self.matrix = self._columns(systems, settings, known)
+        # How long the steps take, roughly: the number of products, relative to gathering.
+        self._shares = {"gather": 1.0, "screen": 0.05, "choose": 0.2 * cross_validation, "solve": 0.02}
+        self._done = 0.0
+        sampled = _sample(systems)
+        if settings.order == 3 and known is None:
+            passes = 2 + 2 * settings.channel_steps + doubt
+            self._shares |= {"channels": passes * len(sampled) / n_frames, "witness": 2.0 * doubt}
+        self.matrix = self._columns(systems, settings, known, sampled)
         symbols = self.matrix.symbols
         self.known_errors = known.frame_errors if known is not None else np.empty(0)
         if known is None:
@@ -596,7 +720,7 @@ class _Fit:
             if doubt:
                 richer = witness_settings(settings, min(float(system.boxes.min()) for system in systems))
                 radial = water_basis(symbols, richer.n_radial, richer.cutoff)
-                witness = DesignMatrix(symbols, richer, radial, self.matrix.wall)
+                witness = self._with_channels(DesignMatrix(symbols, richer, radial, self.matrix.wall), sampled)
                 known.witness = Sums(witness.form(), witness.size, [Rows.FORCES], folds)
         elif doubt and known.witness is None:
             raise InputError(
@@ -613,18 +737,20 @@ class _Fit:
         self.trials: tuple[Trial, ...] = ()
         self.chosen: Trial | None = None
         self._ranges: list[tuple[NDArray[np.float64], ...]] = []
-        # How long the steps take, roughly: the number of products, relative to gathering.
-        self._shares = {"gather": 1.0, "screen": 0.05, "choose": 0.2 * cross_validation, "solve": 0.02}
         if known.witness is not None:
             self._shares["witness"] = (known.witness.size / known.model.size) ** 2 + 0.3
-        self._done = 0.0
 
-    @staticmethod
-    def _columns(systems: Sequence[LabelledFrames], settings: FitSettings, known: Kept | None) -> DesignMatrix:
+    def _columns(
+        self,
+        systems: Sequence[LabelledFrames],
+        settings: FitSettings,
+        known: Kept | None,
+        sampled: Sequence[tuple[LabelledFrames, int]],
+    ) -> DesignMatrix:
         symbols = _species_of(systems)
         if known is None:
             radial = water_basis(symbols, settings.n_radial, settings.cutoff)
-            return DesignMatrix(symbols, settings, radial, _wall(symbols, systems))
+            return self._with_channels(DesignMatrix(symbols, settings, radial, _wall(symbols, systems)), sampled)
         matrix = DesignMatrix.from_form(known.model.form)
         new = [symbol for symbol in symbols if symbol not in matrix.symbols]
         if new:
@@ -638,12 +764,41 @@ class _Fit:
                 value.value if isinstance(value, Scope) else value
                 for value in (getattr(settings, setting), getattr(matrix.settings, setting))
             )
-            if mine != theirs:
+            if mine != theirs and (setting != "n_channels" or settings.order == 3):
                 raise InputError(
                     f"The kept sums are of {option} {theirs}, and {mine} was asked for; "
                     "leave the option out, or fit all frames anew."
                 )
         return matrix
+
+    def _with_channels(self, matrix: DesignMatrix, sampled: Sequence[tuple[LabelledFrames, int]]) -> DesignMatrix:
+        """The same columns, with channels for the cubic part when the order is 3."""
+        settings = matrix.settings
+        if settings.order < 3:
+            return matrix
+        if settings.n_channels > matrix.n_fields:
+            raise InputError(f"--channels {settings.n_channels} is more than there are fields: {matrix.n_fields}.")
+
+        def make(cubic: Cubic | None) -> DesignMatrix:
+            order = 2 if cubic is None else 3
+            return DesignMatrix(matrix.symbols, replace(settings, order=order), matrix.radial, matrix.wall, cubic)
+
+        def sample(system: LabelledFrames, index: int) -> Sample:
+            positions, forces = (np.asarray(array[index], np.float64) for array in (system.positions, system.forces))
+            box, weight = np.asarray(system.boxes[index]), settings.net_force_weight
+            molecules = _Molecules(system.symbols, positions, box)
+
+            def weighted(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+                return np.concatenate([rows, weight * molecules.sum(rows)]) if weight else rows
+
+            species = np.array([matrix.symbols.index(s) for s in system.symbols], np.int32)
+            return Sample(positions, forces, species, box, weighted)
+
+        cubic = find_channels(
+            [sample(*place) for place in sampled], make, settings.n_channels, settings.channel_steps,
+            max(settings.ridge, WITNESS_RIDGE), self.stage("channels"),
+        )  # fmt: skip
+        return make(cubic)
 
     def stage(self, name: str, upto: float | None = None) -> Progress:
         """Progress within one step of the fit."""
@@ -686,7 +841,7 @@ class _Fit:
         report = self.stage("gather")
         if not keep_bad_frames:
             found, median = absurd(self.labels, self.kinds)
-            for number in np.flatnonzero(found):
+            for number in np.flatnonzero(found).tolist():
                 self._name(number, self.labels[number], median[number], absurd=True)
         for number, frame in enumerate(self.frames):
             report(number / len(self.frames), f"frame {number + 1} of {len(self.frames)}")
@@ -872,11 +1027,11 @@ class _Fit:
             without = fold if judged.folds > 1 else None
             committee = Committee(draws(without), plain, witness(without))
             member = replace(models[fold], committee=committee)
-            doubt, kind = None, -1
+            doubt, system = None, -1
             for number, frame in enumerate(mine):
                 report(0.75 + 0.25 * (fold + number / len(mine)) / judged.folds, "how much to doubt")
-                if doubt is None or frame.kind != kind or not np.array_equal(doubt.box, frame.box):
-                    doubt, kind = Doubt(member, frame.species, frame.box, device=DeviceKind.CPU), frame.kind
+                if doubt is None or frame.kind != system or not np.array_equal(doubt.box, frame.box):
+                    doubt, system = Doubt(member, frame.species, frame.box, device=DeviceKind.CPU), frame.kind
                 samples.append(np.column_stack([frame.species, *doubt.compared(frame.positions, frame.forces)]))
         self.kept.samples = np.concatenate(samples)
         law = fit_law(self.kept.samples, len(self.matrix.symbols))

@@ -1,8 +1,9 @@
 """The loss model: what each agent minimises, and its file.
 
-    L_a = w_a . s + 1/2 sum_l A^l : W_a^l : A^l + wall
+    L_a = w_a . s + 1/2 sum_l A^l : W_a^l : A^l + cubic + wall
 
-with the invariants s (rank 0 of the fields A) of `kernels.reference`, one (w, W) per species a. A model file is JSON
+with the invariants s (rank 0 of the fields A) of `kernels.reference` and the cubic part of `kernels.cubic`, one set of
+coefficients per species a. A model file is JSON
 text with a schema version; it is validated field by field before anything is built from it, and never executed.
 """
 
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 FORMAT = "mldsim-loss-model"
-SCHEMA = 2
-"""2 added the committee."""
+SCHEMA = 3
+"""2 added the committee, 3 the cubic part."""
 
 # What a file from a stranger may ask of memory and arithmetic; every sensible model is far inside.
 LARGEST_FILE = 64 * 2**20
@@ -39,6 +40,7 @@ LARGEST_CARD, DEEPEST_CARD = 2**20, 20
 LARGEST_NUMBER = 1e20
 MOST_FUNCTIONS, MOST_TERMS = 64, 256
 MOST_DRAWS = 64
+MOST_CHANNELS = 8
 SHORTEST_CUTOFF = 1.0
 """angstrom; a shorter one would not reach along a bond."""
 
@@ -101,6 +103,29 @@ class Committee:
 
 
 @dataclass(frozen=True)
+class Cubic:
+    """The cubic part of the losses: invariants of three fields, seen through channels; see `kernels.cubic`.
+
+    Attributes
+    ----------
+    channels : (n_species, max_rank + 1, n_channels, n_fields) float64
+        P: each channel as a combination of the fields of its rank.
+    offsets : (n_species, n_channels) float64
+        o, taken off the channels of rank 0.
+    coefficients : (n_species, n_features) float64, eV
+        theta, in the order of `kernels.cubic.features`.
+    """
+
+    channels: NDArray[np.float64]
+    offsets: NDArray[np.float64]
+    coefficients: NDArray[np.float64]
+
+    @property
+    def n_channels(self) -> int:
+        return int(self.offsets.shape[1])
+
+
+@dataclass(frozen=True)
 class LossModel:
     """Losses of all species.
 
@@ -112,7 +137,7 @@ class LossModel:
     masses : (n_species,) float64, amu
     scope : Scope
     order : int
-        1: linear in the invariants; 2: quadratic.
+        1: linear in the invariants; 2: quadratic; 3: quadratic, with a cubic part.
     max_rank : int
         Highest rank of the fields, 0 .. 3.
     radial : RadialBasis
@@ -126,6 +151,8 @@ class LossModel:
         Provenance for people: data, theory level, errors, stability, purpose.
     committee : Committee or None
         For the doubt of each agent, if the model was fitted with it.
+    cubic : Cubic or None
+        When `order` is 3.
     """
 
     name: str
@@ -141,6 +168,7 @@ class LossModel:
     ranges: FittedRanges
     card: Mapping[str, Any] = field(default_factory=dict)
     committee: Committee | None = None
+    cubic: Cubic | None = None
 
     @property
     def cutoff(self) -> float:
@@ -158,7 +186,7 @@ class LossModel:
         Parameters
         ----------
         columns : (n_species, n_columns) float64, eV
-            In the order of `kernels.design`: w, then the upper triangle of W of each rank.
+            In the order of `kernels.design`: w, then the upper triangle of W of each rank, then the cubic part.
         """
         n = self.linear.shape[1]
         quadratic = np.zeros_like(self.quadratic)
@@ -169,14 +197,18 @@ class LossModel:
                 triangle = columns[:, n + rank * size : n + (rank + 1) * size]
                 quadratic[:, rank, upper[0], upper[1]] = triangle
                 quadratic[:, rank, upper[1], upper[0]] = triangle
-        return replace(self, linear=columns[:, :n].copy(), quadratic=quadratic, committee=None)
+        cubic = self.cubic
+        if cubic is not None:
+            cubic = replace(cubic, coefficients=columns[:, columns.shape[1] - cubic.coefficients.shape[1] :].copy())
+        return replace(self, linear=columns[:, :n].copy(), quadratic=quadratic, committee=None, cubic=cubic)
 
     @property
     def n_parameters(self) -> int:
         """Fitted numbers of all species together."""
         n: int = self.linear.shape[1]
-        quadratic = (self.max_rank + 1) * n * (n + 1) // 2 if self.order == 2 else 0
-        return len(self.symbols) * (n + quadratic)
+        quadratic = (self.max_rank + 1) * n * (n + 1) // 2 if self.order >= 2 else 0
+        cubic: int = self.cubic.coefficients.shape[1] if self.cubic is not None else 0
+        return len(self.symbols) * (n + quadratic + cubic)
 
 
 def _file_schema() -> type[BaseModel]:
@@ -207,9 +239,15 @@ def _file_schema() -> type[BaseModel]:
         stiffness_eV_A2: positive  # noqa: N815
         radius_A: dict[str, positive]  # noqa: N815
 
+    class CubicEntry(Strict):
+        channels: list[Annotated[list[list[finite]], Field(min_length=1, max_length=MOST_CHANNELS)]]
+        offsets: Annotated[list[finite], Field(min_length=1, max_length=MOST_CHANNELS)]
+        coefficients: list[finite]
+
     class LossEntry(Strict):
         linear: list[finite]
         quadratic: list[list[finite]]
+        cubic: CubicEntry | None = None
 
     class RangesEntry(Strict):
         distances_A: dict[str, span]  # noqa: N815
@@ -231,7 +269,7 @@ def _file_schema() -> type[BaseModel]:
         name: Annotated[str, Field(min_length=1, max_length=200)]
         species: Annotated[list[SpeciesEntry], Field(min_length=1, max_length=8)]
         scope: Literal["own", "shared"]
-        order: Annotated[int, Field(ge=1, le=2)]
+        order: Annotated[int, Field(ge=1, le=3)]
         max_rank: Annotated[int, Field(ge=0, le=3)]
         cutoff_A: Annotated[float, Field(gt=0, le=20, allow_inf_nan=False)]  # noqa: N815
         radial: RadialEntry
@@ -418,14 +456,14 @@ def _validated(content: dict[str, Any], where: str) -> LossModel:
     if entry.order == 1 and entry.max_rank != 0:
         raise refuse("max_rank", "must be 0 for order 1, because only rank-0 invariants enter linearly")
 
-    n_lists = entry.max_rank + 1 if entry.order == 2 else 0
+    n_lists = entry.max_rank + 1 if entry.order >= 2 else 0
     triangle = n_fields * (n_fields + 1) // 2
     for a in symbols:  # before anything of that size is made
         loss = entry.losses[a]
         if len(loss.linear) != n_fields:
             raise refuse(f"losses.{a}.linear", f"has {len(loss.linear)} numbers where {n_fields} belong")
         if len(loss.quadratic) != n_lists:
-            raise refuse(f"losses.{a}.quadratic", "must have one list per rank for order 2, and none for order 1")
+            raise refuse(f"losses.{a}.quadratic", "must have one list per rank from order 2 on, and none for order 1")
         for rank, values in enumerate(loss.quadratic):
             if len(values) != triangle:
                 raise refuse(f"losses.{a}.quadratic.{rank}", f"has {len(values)} numbers where {triangle} belong")
@@ -459,10 +497,41 @@ def _validated(content: dict[str, Any], where: str) -> LossModel:
             invariants,
         ),
         card=entry.card,
+        cubic=_cubic({a: entry.losses[a].cubic for a in symbols}, entry.order, entry.max_rank, n_fields, where),
     )
     if entry.committee is None:
         return model
     return replace(model, committee=_committee(entry.committee, model, where))
+
+
+def _cubic(entries: Mapping[str, Any], order: int, max_rank: int, n_fields: int, where: str) -> Cubic | None:
+    """The cubic part of a model file; all species have equally many channels."""
+    from mldsim.kernels.cubic import features
+
+    def refuse(symbol: str, place: str, what: str) -> InputError:
+        return InputError(f"{where}: the field 'losses.{symbol}.cubic{place}' {what}.")
+
+    n_channels = 0
+    for symbol, entry in entries.items():
+        if (entry is not None) is not (order == 3):
+            raise refuse(symbol, "", "must be there for order 3, and only then")
+        if entry is None:
+            continue
+        n_channels = n_channels or len(entry.offsets)
+        if len(entry.offsets) != n_channels:
+            raise refuse(symbol, ".offsets", f"has {len(entry.offsets)} numbers where {n_channels} belong")
+        if len(entry.channels) != max_rank + 1:
+            raise refuse(symbol, ".channels", f"has {len(entry.channels)} lists where {max_rank + 1} belong")
+        for rank, channels in enumerate(entry.channels):
+            if len(channels) != n_channels or any(len(channel) != n_fields for channel in channels):
+                raise refuse(symbol, f".channels.{rank}", f"must have {n_channels} lists of {n_fields} numbers")
+        wanted = len(features(n_channels, max_rank))
+        if len(entry.coefficients) != wanted:
+            raise refuse(symbol, ".coefficients", f"has {len(entry.coefficients)} numbers where {wanted} belong")
+    if order < 3:
+        return None
+    found = list(entries.values())
+    return Cubic(*(np.array([getattr(one, name) for one in found], np.float64) for name in Cubic.__dataclass_fields__))
 
 
 def _committee(entry: Any, model: LossModel, where: str) -> Committee:
@@ -534,6 +603,13 @@ def _content(model: LossModel) -> dict[str, Any]:
         # 12 digits are far below any fit's uncertainty and halve the file.
         return [float(f"{value:.{digits}g}") for value in np.ravel(values)]
 
+    def cubic_entry(cubic: Cubic, i: int) -> dict[str, Any]:
+        return {
+            "channels": [[rounded(channel) for channel in channels] for channels in cubic.channels[i]],
+            "offsets": rounded(cubic.offsets[i]),
+            "coefficients": rounded(cubic.coefficients[i]),
+        }
+
     symbols = model.symbols
     upper = np.triu_indices(model.linear.shape[1])
     pairs = {pair_name(a, b): (i, j) for i, a in enumerate(symbols) for j, b in enumerate(symbols)}
@@ -551,7 +627,7 @@ def _content(model: LossModel) -> dict[str, Any]:
         }
     return {
         "format": FORMAT,
-        "schema": 1 if committee is None else 2,  # the oldest that can say it
+        "schema": 3 if model.cubic is not None else 2 if committee is not None else 1,  # the oldest that can say it
         "name": model.name,
         "species": [{"symbol": s, "mass_amu": float(m)} for s, m in zip(symbols, model.masses, strict=True)],
         "scope": model.scope.value,
@@ -570,7 +646,8 @@ def _content(model: LossModel) -> dict[str, Any]:
         "losses": {
             symbol: {
                 "linear": rounded(model.linear[i]),
-                "quadratic": [rounded(w[upper]) for w in model.quadratic[i]] if model.order == 2 else [],
+                "quadratic": [rounded(w[upper]) for w in model.quadratic[i]] if model.order >= 2 else [],
+                **({} if model.cubic is None else {"cubic": cubic_entry(model.cubic, i)}),
             }
             for i, symbol in enumerate(symbols)
         },

@@ -107,6 +107,7 @@ def settings_of(model: LossModel) -> FitSettings:
         max_rank=model.max_rank,
         n_radial=model.radial.n_radial,
         cutoff=model.cutoff,
+        n_channels=usual.n_channels if model.cubic is None else model.cubic.n_channels,
         ridge=carded("ridge", usual.ridge),
         net_force_weight=carded("net_force_weight", usual.net_force_weight),
         torque_weight=carded("torque_weight", usual.torque_weight),

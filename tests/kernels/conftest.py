@@ -3,11 +3,24 @@
 import numpy as np
 import pytest
 
-from mldsim.loss import FittedRanges, LossModel, Scope, Wall
+from mldsim.kernels.cubic import features
+from mldsim.loss import Cubic, FittedRanges, LossModel, Scope, Wall
 from mldsim.radial import water_basis
 
 
-def random_model(rank: int, scope: Scope, *, n_radial: int = 6, cutoff: float = 4.5, seed: int = 0) -> LossModel:
+def random_cubic(rank: int, n_channels: int, n_fields: int, seed: int = 0) -> Cubic:
+    """A cubic part of two species, all of whose invariants count."""
+    rng = np.random.default_rng(seed)
+    return Cubic(
+        channels=rng.normal(size=(2, rank + 1, n_channels, n_fields)) * 0.3,
+        offsets=rng.normal(size=(2, n_channels)),
+        coefficients=rng.normal(size=(2, len(features(n_channels, rank)))) * 0.1,
+    )
+
+
+def random_model(
+    rank: int, scope: Scope, *, n_radial: int = 6, cutoff: float = 4.5, n_channels: int = 0, seed: int = 0
+) -> LossModel:
     """A loss model with random coefficients and a wall that some pairs of `water` are inside of."""
     rng = np.random.default_rng(seed)
     fields = 2 * n_radial
@@ -17,13 +30,14 @@ def random_model(rank: int, scope: Scope, *, n_radial: int = 6, cutoff: float = 
         symbols=("O", "H"),
         masses=np.array([15.999, 1.008]),
         scope=scope,
-        order=2,
+        order=3 if n_channels else 2,
         max_rank=rank,
         radial=water_basis(("O", "H"), n_radial, cutoff),
         wall=Wall(30.0, np.array([[2.9, 1.0], [1.0, 1.6]])),
         linear=rng.normal(size=(2, fields)) * 0.2,
         quadratic=quadratic + quadratic.transpose(0, 1, 3, 2),
         ranges=FittedRanges({}, np.zeros((2, fields, 2))),
+        cubic=random_cubic(rank, n_channels, fields, seed) if n_channels else None,
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 from mldsim.errors import InputError
 from mldsim.evaluator import Evaluator
 from mldsim.kernels import reference
+from mldsim.kernels.cubic import features
 from mldsim.loss import LossModel, Scope
 from mldsim.parameters import DeviceKind, Precision
 
@@ -15,9 +16,14 @@ from .conftest import random_model, some_water
 
 
 def oracle(model: LossModel, positions, species, box):
+    cubic = model.cubic
+    third = None
+    if cubic is not None:
+        third = cubic.channels, cubic.offsets, features(cubic.n_channels, model.max_rank), cubic.coefficients
     return reference.descend(
         positions, species, box, model.cutoff, model.radial.exponent, model.radial.coefficients, model.linear,
         model.quadratic, model.wall.radius, model.wall.stiffness, model.scope is Scope.SHARED,
+        third,
     )  # fmt: skip
 
 

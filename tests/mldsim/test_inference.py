@@ -157,7 +157,9 @@ def test_what_cannot_be_fitted_is_told():
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"order": 3}, "--order must be 1 or 2"),
+        ({"order": 4}, "--order must be 1, 2 or 3"),
+        ({"order": 3, "n_channels": 0}, "--channels must lie between 1 and 8"),
+        ({"order": 3, "channel_steps": -1}, "--channel-steps must lie between 0 and 20"),
         ({"max_rank": 4}, "between 0 and 3"),
         ({"order": 1, "max_rank": 2}, "--max-rank 0"),
         ({"ridge": -1.0}, "--ridge must be zero or a positive"),

@@ -12,7 +12,8 @@ import pytest
 
 from mldsim.errors import InputError, WorkFailed
 from mldsim.evaluator import Evaluator
-from mldsim.loss import FittedRanges, LossModel, Scope, Wall, load_model, save_model, shipped_models
+from mldsim.kernels.cubic import features
+from mldsim.loss import Cubic, FittedRanges, LossModel, Scope, Wall, load_model, save_model, shipped_models
 from mldsim.parameters import DeviceKind, Precision
 from mldsim.radial import water_basis
 
@@ -21,7 +22,7 @@ BOX = np.full(3, 6.4)
 
 def some_model(rank: int = 1, order: int = 2) -> LossModel:
     rng = np.random.default_rng(4)
-    quadratic = rng.normal(size=(2, rank + 1, 8, 8)) * (order == 2)
+    quadratic = rng.normal(size=(2, rank + 1, 8, 8)) * (order >= 2)
     lowest = rng.normal(size=(2, 8))
     return LossModel(
         name="some water, fitted",
@@ -38,6 +39,14 @@ def some_model(rank: int = 1, order: int = 2) -> LossModel:
             {"O-O": (2.3, 4.5), "O-H": (0.8, 4.5), "H-H": (1.2, 4.5)}, np.stack([lowest, lowest + 1.0], axis=-1)
         ),
         card={"theory": "revPBE0-D3", "errors": {"holdout": {"force_rmse_meV_A": 41.5}}, "note": "Ångström"},
+        cubic=some_cubic(rank) if order == 3 else None,
+    )
+
+
+def some_cubic(rank: int) -> Cubic:
+    rng = np.random.default_rng(6)
+    return Cubic(
+        rng.normal(size=(2, rank + 1, 2, 8)), rng.normal(size=(2, 2)), rng.normal(size=(2, len(features(2, rank))))
     )
 
 
@@ -50,7 +59,7 @@ def forces(model: LossModel) -> np.ndarray:
     return evaluate(positions + rng.normal(size=positions.shape) * 0.05).forces
 
 
-@pytest.mark.parametrize(("rank", "order"), [(0, 1), (0, 2), (1, 2)])
+@pytest.mark.parametrize(("rank", "order"), [(0, 1), (0, 2), (1, 2), (1, 3)])
 def test_what_is_saved_comes_back(rank: int, order: int) -> None:
     model = some_model(rank, order)
     save_model(model, "m.json")
@@ -62,6 +71,7 @@ def test_what_is_saved_comes_back(rank: int, order: int) -> None:
     assert (back.wall.radius == model.wall.radius).all()
     assert back.wall.stiffness == model.wall.stiffness
     assert back.quadratic == pytest.approx(model.quadratic, rel=1e-11)
+    assert (back.cubic is None) is (order < 3)
     assert back.ranges.invariants == pytest.approx(model.ranges.invariants, rel=1e-11)
     expected = forces(model)
     assert np.abs(forces(back) - expected).max() < 1e-9 * np.abs(expected).max()
@@ -76,6 +86,14 @@ def test_saving_what_was_loaded_changes_nothing() -> None:
 def test_the_number_of_parameters_counts_each_coefficient_once() -> None:
     assert some_model(0, 1).n_parameters == 2 * 8
     assert some_model(1, 2).n_parameters == 2 * (8 + 2 * 8 * 9 // 2)
+    # Two channels: four products of three invariants, and two invariants times three inner products of vectors.
+    assert some_model(1, 3).n_parameters == 2 * (8 + 2 * 8 * 9 // 2 + 4 + 2 * 3)
+
+
+def test_a_file_has_the_oldest_schema_that_can_say_it() -> None:
+    for order, schema in ((2, 1), (3, 3)):
+        save_model(some_model(1, order), "m.json", force=True)
+        assert json.loads(Path("m.json").read_text())["schema"] == schema
 
 
 def test_shipped_models_load_and_the_default_comes_first() -> None:
@@ -122,7 +140,7 @@ def nested(depth: int) -> dict:
     ("change", "told"),
     [
         (at("format", "recipe"), "not a loss model, because the field 'format'"),
-        (at("schema", 3), "has schema 3 and this mldsim reads up to 2; update mldsim"),
+        (at("schema", 4), "has schema 4 and this mldsim reads up to 3; update mldsim"),
         (at("schema", 10**30), "update mldsim"),
         (at("schema", 0), "'schema' must be at least 1; it is 0"),
         (at("schema", "1"), "'schema' must be a whole number"),
@@ -139,7 +157,8 @@ def nested(depth: int) -> dict:
         (at("name", "x" * 300), "'name' must be text of at most 200"),
         (at("name", "two\nlines"), "'name' must be one line"),
         (at("scope", "everyone"), "'scope' must be 'own' or 'shared'; it is \"everyone\""),
-        (at("order", 3), "'order' must be at most 2"),
+        (at("order", 4), "'order' must be at most 3"),
+        (at("order", 3), "'losses.O.cubic' must be there for order 3, and only then"),
         (at("order", 1), "'losses.O.quadratic'|'max_rank' must be 0"),
         (at("max_rank", 4), "'max_rank' must be at most 3"),
         (at("max_rank", 2), "'losses.O.quadratic' must have one list per rank"),
@@ -186,6 +205,35 @@ def test_a_field_that_cannot_be_right_is_named(change: Callable[[dict], None], t
     assert any(piece in sentence for piece in told.split("|"))
     assert len(sentence) < 250
     assert sentence.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (at("order", 2), "'losses.O.cubic' must be there for order 3, and only then"),
+        (at("losses.H.cubic", None), "'losses.H.cubic' must be there for order 3"),
+        (at("losses.H.cubic", []), "'losses.H.cubic' must be an object"),
+        (without("losses.O.cubic.offsets"), "'losses.O.cubic.offsets' is missing"),
+        (at("losses.O.cubic.means", []), "'losses.O.cubic.means' does not belong"),
+        (at("losses.O.cubic.offsets", []), "'losses.O.cubic.offsets' must be a list of at least 1"),
+        (at("losses.O.cubic.offsets", [0.0] * 9), "'losses.O.cubic.offsets' must be a list of at most 8"),
+        (at("losses.H.cubic.offsets", [0.0]), "'losses.H.cubic.offsets' has 1 numbers where 2 belong"),
+        (at("losses.O.cubic.channels", []), "'losses.O.cubic.channels' has 0 lists where 2 belong"),
+        (at("losses.O.cubic.channels.1", [[0.0] * 8]), "'losses.O.cubic.channels.1' must have 2 lists of 8 numbers"),
+        (at("losses.O.cubic.channels.1.0", [0.0]), "'losses.O.cubic.channels.1' must have 2 lists of 8 numbers"),
+        (at("losses.O.cubic.channels.1.0.3", "1"), "'losses.O.cubic.channels.1.0.3' must be a number"),
+        (at("losses.O.cubic.channels.0", [[0.0] * 8] * 9), "'losses.O.cubic.channels.0' must be a list of at most 8"),
+        (at("losses.O.cubic.coefficients", [1.0]), "'losses.O.cubic.coefficients' has 1 numbers where 10 belong"),
+    ],
+)
+def test_a_wrong_field_of_the_cubic_part_is_named(change: Callable[[dict], None], told: str) -> None:
+    save_model(some_model(1, 3), "m.json")
+    content = json.loads(Path("m.json").read_text())
+    change(content)
+    Path("m.json").write_text(json.dumps(content))
+    with pytest.raises(InputError) as refusal:
+        load_model("m.json")
+    assert told in str(refusal.value)
 
 
 def spoiled(old: str, new: str) -> str:

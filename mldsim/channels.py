@@ -1,0 +1,209 @@
+"""The channels of the cubic part: in which few combinations of the fields a loss is cubic.
+
+The loss is linear in its coefficients, but not in its channels p = P A - o (`kernels.cubic`). They are found in two
+steps on a sample of the frames:
+
+*Leading directions.* Where a quadratic loss curves, its slope G = dL/dA = w + W A varies; of all combinations of the
+fields, counted by how much they vary themselves, those count most in which G varies most. With C the covariance of the
+fields of one rank and species they are the leading eigenvectors u of C^1/2 W C W C^1/2, and p = u . C^-1/2 A.
+
+*Gauss-Newton.* The force is linear in small changes of the channels too. Coefficients and channels are fitted together
+with the forces linearised about the last ones, and the step is taken when it lowers the error.
+
+The channels are scaled to unit covariance at the end, which changes no force: it keeps the numbers of the fit and of
+single precision near one. What each step buys was measured: docs/models.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mldsim.dataset import Progress
+from mldsim.equations import NormalEquations
+from mldsim.kernels.cubic import features
+from mldsim.loss import Cubic, FittedRanges
+
+if TYPE_CHECKING:
+    from mldsim.inference import DesignMatrix
+
+Array = NDArray[np.float64]
+
+STEP_RIDGE = 1e-5
+"""Of a Gauss-Newton step, whose columns are nearly dependent: channels within their own span change no force."""
+
+FLAT = 1e-8
+"""Combinations of the fields that vary less, relative to the largest, count as much as if they varied so."""
+
+
+class Sample(NamedTuple):
+    """One frame to find channels with.
+
+    Attributes
+    ----------
+    positions, forces : (n_agents, 3) float64, angstrom and eV/angstrom
+    species : (n_agents,) int32
+    box : (3,) float64, angstrom
+    weighted : callable
+        Adds to rows or targets (3 n_agents, ...) those of the net forces, weighted.
+    """
+
+    positions: Array
+    forces: Array
+    species: NDArray[np.int32]
+    box: Array
+    weighted: Callable[[Array], Array]
+
+
+class Moments:
+    """Means of the invariants and covariances of the fields, by species.
+
+    Attributes
+    ----------
+    means : (n_species, n_fields) float64
+    covariances : (n_species, max_rank + 1, n_fields, n_fields) float64
+        Averaged over the components of each rank; those of higher ranks have no mean.
+    """
+
+    def __init__(self, samples: Sequence[tuple[Array, NDArray[np.int32]]], n_species: int) -> None:
+        fields = np.concatenate([found for found, _ in samples])
+        species = np.concatenate([kinds for _, kinds in samples])
+        n_lm, n_fields = fields.shape[1:]
+        ranks = round(n_lm**0.5)
+        self.means = np.zeros((n_species, n_fields))
+        self.covariances = np.zeros((n_species, ranks, n_fields, n_fields))
+        for a in range(n_species):
+            mine = fields[species == a]
+            if not len(mine):
+                continue
+            self.means[a] = mine[:, 0].mean(axis=0)
+            mine[:, 0] -= self.means[a]
+            for rank in range(ranks):
+                part = mine[:, rank * rank : (rank + 1) ** 2].reshape(-1, n_fields)
+                self.covariances[a, rank] = part.T @ part / len(part)
+
+    def offsets(self, channels: Array) -> Array:
+        """o = P s with the mean invariants: (n_species, n_channels) for channels as in `Cubic`."""
+        return np.asarray(np.einsum("acn,an->ac", channels[:, 0], self.means))
+
+
+def leading(moments: Moments, quadratic: Array, n_channels: int) -> Array:
+    """Leading directions of a quadratic loss: (n_species, max_rank + 1, n_channels, n_fields).
+
+    Parameters
+    ----------
+    moments : Moments
+    quadratic : (n_species, max_rank + 1, n_fields, n_fields) float64
+        W.
+    n_channels : int
+        At most n_fields.
+    """
+    found = np.empty((*quadratic.shape[:2], n_channels, quadratic.shape[3]))
+    for place in np.ndindex(quadratic.shape[:2]):
+        covariance, weights = moments.covariances[place], quadratic[place]
+        values, vectors = np.linalg.eigh(covariance)
+        values = np.maximum(values, FLAT * values.max() if values.max() > 0 else 1.0)
+        root = (vectors * np.sqrt(values)) @ vectors.T
+        inverse = (vectors / np.sqrt(values)) @ vectors.T
+        _, directions = np.linalg.eigh(root @ weights @ covariance @ weights @ root)
+        found[place] = (inverse @ directions[:, ::-1][:, :n_channels]).T
+    return found
+
+
+def whitened(moments: Moments, channels: Array) -> Array:
+    """Channels of the same span whose covariance is one."""
+    found = np.empty_like(channels)
+    for place in np.ndindex(channels.shape[:2]):
+        covariance = channels[place] @ moments.covariances[place] @ channels[place].T
+        covariance += (FLAT * np.trace(covariance) or 1.0) * np.eye(len(covariance))
+        found[place] = np.linalg.solve(np.linalg.cholesky(covariance), channels[place])
+    return found
+
+
+def find_channels(
+    samples: Sequence[Sample],
+    make: Callable[[Cubic | None], DesignMatrix],
+    n_channels: int,
+    steps: int,
+    ridge: float,
+    report: Progress,
+) -> Cubic:
+    """The channels of a cubic part, with coefficients of zero.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+    make : callable
+        The columns of the form with these channels; without a cubic part for None.
+    n_channels, steps : int
+        How many, and how many Gauss-Newton steps at most; they end when one does not help.
+    ridge : float
+        Of the linear fits.
+    report : callable
+        Told the progress; may raise to cancel.
+
+    Raises
+    ------
+    WorkFailed
+        If the samples do not determine the coefficients.
+    """
+    passes = 1 if steps == 0 else steps + 3
+    done = 0
+
+    def gather(matrix: DesignMatrix, more: Callable[[Array, Sample], Array] | None, size: int) -> NormalEquations:
+        nonlocal done
+        equations = NormalEquations(size)
+        for number, sample in enumerate(samples):
+            report((done + number / len(samples)) / passes, f"channels, pass {done + 1} of {passes}")
+            rows, wall, fields, _ = matrix.rows(sample.positions, sample.species, sample.box)
+            if more is not None:
+                rows = np.concatenate([rows, more(fields, sample)], axis=1)
+            elif matrix.cubic is None:
+                seen.append((fields, sample.species))
+            equations.add(sample.weighted(rows), sample.weighted(sample.forces.ravel() - wall))
+        done += 1
+        return equations
+
+    seen: list[tuple[Array, NDArray[np.int32]]] = []
+    matrix = make(None)
+    n_species = len(matrix.symbols)
+    equations = gather(matrix, None, matrix.size)
+    nothing = FittedRanges({}, np.zeros((n_species, matrix.n_fields, 2)))
+    quadratic = matrix.model(equations.solve(ridge), "quadratic", nothing).quadratic
+    moments = Moments(seen, n_species)
+    seen.clear()
+    n_features = len(features(n_channels, matrix.settings.max_rank))
+
+    def cubic(channels: Array) -> Cubic:
+        return Cubic(channels, moments.offsets(channels), np.zeros((n_species, n_features)))
+
+    channels = whitened(moments, leading(moments, quadratic, n_channels))
+    if steps == 0:
+        return cubic(channels)
+
+    matrix = make(cubic(channels))
+    theta = gather(matrix, None, matrix.size).solve(ridge)
+    before, least = channels, np.inf
+    for step in range(steps + 1):
+        matrix = make(cubic(channels))
+        third = theta.reshape(n_species, -1)[:, -n_features:].copy()
+
+        def follow(fields: Array, sample: Sample, matrix: DesignMatrix = matrix, third: Array = third) -> Array:
+            return matrix.channel_rows(sample.species, fields, moments.means, third)
+
+        last = step == steps
+        equations = gather(matrix, None if last else follow, matrix.size + (0 if last else channels.size))
+        linear = equations.part(matrix.size)
+        error = float(linear.squared_errors(linear.solve(ridge)[:, None])[0])
+        if not error < least:
+            channels = before
+            break
+        before, least = channels, error
+        if not last:
+            found = equations.solve(max(ridge, STEP_RIDGE))
+            theta = found[: matrix.size]
+            channels = channels + found[matrix.size :].reshape(channels.shape)
+    return cubic(whitened(moments, channels))

@@ -1,0 +1,142 @@
+"""The channels of a cubic part: found from forces alone, and with them the losses that made the forces."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from mldsim.channels import Moments, leading, whitened
+from mldsim.dataset import LabelledFrames
+from mldsim.errors import InputError
+from mldsim.evaluator import Evaluator
+from mldsim.inference import DesignMatrix, FitSettings, fit, force_errors, infer
+from mldsim.kernels.cubic import features
+from mldsim.loss import Cubic, FittedRanges, LossModel, Scope, Wall
+from mldsim.parameters import DeviceKind, Precision
+from mldsim.radial import water_basis
+
+SYMBOLS = ("O", "H", "H") * 8
+SPECIES = np.tile(np.int32([0, 1, 1]), 8)
+WALL = Wall(30.0, np.array([[2.25, 0.80], [0.80, 1.20]]))  # the radii that a fit gives to water
+N_CHANNELS = 2
+SETTINGS = FitSettings(order=3, max_rank=1, n_radial=4, cutoff=4.5, n_channels=N_CHANNELS, channel_steps=6, ridge=1e-10)
+
+
+def known_model(scope: Scope) -> LossModel:
+    """Linear, quadratic and cubic parts that each make forces of the same size."""
+    rng = np.random.default_rng(5)
+    quadratic = rng.normal(size=(2, 2, 8, 8)) * 0.05
+    return LossModel(
+        "known", ("O", "H"), np.array([15.999, 1.008]), scope, 3, 1, water_basis(("O", "H"), 4, 4.5), WALL,
+        rng.normal(size=(2, 8)) * 0.2, quadratic + quadratic.transpose(0, 1, 3, 2),
+        FittedRanges({}, np.zeros((2, 8, 2))),
+        cubic=Cubic(
+            rng.normal(size=(2, 2, N_CHANNELS, 8)) * 0.3, rng.normal(size=(2, N_CHANNELS)),
+            rng.normal(size=(2, len(features(N_CHANNELS, 1)))) * 0.2,
+        ),
+    )  # fmt: skip
+
+
+def frames_of(model: LossModel, n_frames: int, seed: int = 0) -> LabelledFrames:
+    """Disordered water, labelled with the model's own forces."""
+    rng = np.random.default_rng(seed)
+    box = np.full(3, 6.4)
+    sites = np.array(np.unravel_index(np.arange(8), (2, 2, 2))).T * 3.2
+    positions = np.empty((n_frames, 24, 3))
+    for frame in positions:
+        turns, _ = np.linalg.qr(rng.normal(size=(8, 3, 3)))
+        molecule = np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
+        frame[:] = (sites[:, None] + molecule @ turns).reshape(-1, 3) + rng.normal(size=(24, 3)) * 0.05
+    evaluate = Evaluator(model, SPECIES, box, device=DeviceKind.CPU, precision=Precision.DOUBLE)
+    forces = np.array([evaluate(frame).forces for frame in positions])
+    return LabelledFrames(symbols=SYMBOLS, positions=positions, forces=forces, boxes=box)
+
+
+@pytest.mark.parametrize("scope", list(Scope), ids=lambda scope: scope.value)
+def test_a_cubic_model_is_recovered_when_its_channels_are_known(scope: Scope) -> None:
+    model = known_model(scope)
+    settings = dataclasses.replace(SETTINGS, scope=scope)
+    matrix = DesignMatrix(model.symbols, settings, model.radial, WALL, model.cubic)
+    known = frames_of(model, 30)
+    rows, targets = [], []
+    for positions, forces, box in zip(known.positions, known.forces, known.boxes, strict=True):
+        found, wall, _, _ = matrix.rows(positions, SPECIES, box)
+        rows.append(found)
+        targets.append(forces.ravel() - wall)
+    theta, *_ = np.linalg.lstsq(np.concatenate(rows), np.concatenate(targets))
+    found = matrix.model(theta, "found", model.ranges)
+    errors = force_errors(found, [frames_of(model, 3, seed=9)])
+    assert errors.rmse < 1e-6 * errors.rms
+    assert found.cubic is not None
+    assert model.cubic is not None
+    if scope is Scope.OWN:  # descended together, pairs may be given to either agent
+        assert found.cubic.coefficients == pytest.approx(model.cubic.coefficients, abs=1e-4)
+
+
+@pytest.mark.parametrize("scope", list(Scope), ids=lambda scope: scope.value)
+def test_channels_are_found_from_forces(scope: Scope) -> None:
+    model = known_model(scope)
+    known, unseen = frames_of(model, 40), frames_of(model, 4, seed=9)
+
+    def error(**changes: int) -> float:
+        settings = dataclasses.replace(SETTINGS, scope=scope, **changes)
+        return force_errors(fit([known], settings), [unseen]).rmse
+
+    quadratic, first, last = error(order=2), error(channel_steps=0), error()
+    assert first < quadratic
+    assert last < 0.05 * quadratic, "Gauss-Newton steps lead to the channels that made the forces"
+
+
+def test_channels_have_unit_covariance_and_span_what_was_asked_for() -> None:
+    rng = np.random.default_rng(2)
+    species = np.repeat(np.int32([0, 1]), 500)
+    fields = rng.normal(size=(1000, 4, 6)) @ rng.normal(size=(6, 6)) + 3.0 * (np.arange(4) == 0)[:, None]
+    moments = Moments([(fields.copy(), species)], 2)
+    weights = rng.normal(size=(2, 2, 6, 1))
+    # A loss that curves along one combination of the fields only: that is the leading channel.
+    channels = whitened(moments, leading(moments, weights @ weights.swapaxes(-1, -2), 2))
+    along = channels[:, :, 0]
+    cosine = (
+        (along * weights[..., 0]).sum(-1) / np.linalg.norm(along, axis=-1) / np.linalg.norm(weights[..., 0], axis=-1)
+    )
+    assert np.abs(cosine) == pytest.approx(np.ones((2, 2)), abs=1e-6)
+    seen = fields[species == 0] @ channels[0, 0].T
+    assert np.cov(seen[:, 0].T, bias=True) == pytest.approx(np.eye(2), abs=1e-6)
+    assert seen[:, 0].mean(axis=0) == pytest.approx(moments.offsets(channels)[0])
+
+
+def test_kept_sums_keep_their_channels() -> None:
+    model = known_model(Scope.SHARED)
+    first, second = frames_of(model, 20), frames_of(model, 10, seed=1)
+    settings = dataclasses.replace(SETTINGS, channel_steps=1)
+    before = infer([first], settings, keep_bad_frames=True)
+    again = DesignMatrix.from_form(before.kept.model.form)
+    assert again.cubic is not None
+    assert before.model.cubic is not None
+    assert (again.cubic.channels == before.model.cubic.channels).all()
+    extended = infer([second], settings, known=before.kept, keep_bad_frames=True)
+    assert extended.model.cubic is not None
+    assert (extended.model.cubic.channels == before.model.cubic.channels).all()
+    damaged = dict(before.kept.model.form) | {"channels": [[1.0]]}
+    with pytest.raises(InputError, match="channels of the kept sums"):
+        DesignMatrix.from_form(damaged)
+
+
+def test_doubt_is_told_of_a_cubic_model() -> None:
+    model = known_model(Scope.SHARED)
+    found = fit([frames_of(model, 12)], dataclasses.replace(SETTINGS, channel_steps=0, ridge=1e-6), doubt=True)
+    assert found.committee is not None
+    assert found.committee.draws.shape[2] == found.n_columns
+    assert found.committee.witness is not None
+    assert found.committee.witness.cubic is not None
+
+
+def test_more_channels_than_fields_are_refused() -> None:
+    oxygen = LabelledFrames(
+        symbols=("O",) * 4, positions=np.random.default_rng(0).uniform(0, 6, (2, 4, 3)), forces=np.ones((2, 4, 3)),
+        boxes=np.full(3, 6.4),
+    )  # fmt: skip
+    with pytest.raises(InputError, match="--channels 4 is more than there are fields: 3"):
+        fit([oxygen], FitSettings(order=3, n_radial=3, cutoff=4.5, n_channels=4))
