@@ -29,7 +29,7 @@ FLAGS = ("reassoc", "nsz", "contract", "arcp")
 """As `kernels.pair.FAST`, for the instructions made here."""
 
 
-class Lanes(types.Type):
+class Lanes(types.Type):  # type: ignore[misc]
     """Numba's type of `width` numbers of one dtype in a register."""
 
     def __init__(self, dtype: types.Type, width: int) -> None:
@@ -44,7 +44,7 @@ class Lanes(types.Type):
 
 
 @register_default(Lanes)
-class _LanesModel(PrimitiveModel):
+class _LanesModel(PrimitiveModel):  # type: ignore[misc]
     def __init__(self, manager: Any, lanes: Lanes) -> None:
         element = manager.lookup(lanes.dtype).get_value_type()
         super().__init__(manager, lanes, ir.VectorType(element, lanes.width))
@@ -108,7 +108,7 @@ def root(typing, v):  # type: ignore[no-untyped-def]
     return v(v), generate
 
 
-def _selected(typing, a, b, relation):  # type: ignore[no-untyped-def]
+def _selected(a: Lanes, b: types.Type, relation: str) -> Any:
     def generate(context, builder, sig, values):  # type: ignore[no-untyped-def]
         x, y = values[0], _splat(context, builder, values[1], b, a)
         return builder.select(builder.fcmp_ordered(relation, x, y), x, y)
@@ -119,13 +119,13 @@ def _selected(typing, a, b, relation):  # type: ignore[no-untyped-def]
 @intrinsic
 def smaller(typing, a, b):  # type: ignore[no-untyped-def]
     """The smaller of each lane and a scalar or another lane."""
-    return _selected(typing, a, b, "<")
+    return _selected(a, b, "<")
 
 
 @intrinsic
 def larger(typing, a, b):  # type: ignore[no-untyped-def]
     """The larger of each lane and a scalar or another lane."""
-    return _selected(typing, a, b, ">")
+    return _selected(a, b, ">")
 
 
 @intrinsic
