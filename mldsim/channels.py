@@ -8,10 +8,11 @@ fields, counted by how much they vary themselves, those count most in which G va
 fields of one rank and species they are the leading eigenvectors u of C^1/2 W C W C^1/2, and p = u . C^-1/2 A.
 
 *Gauss-Newton.* The force is linear in small changes of the channels too. Coefficients and channels are fitted together
-with the forces linearised about the last ones, and the step is taken when it lowers the error.
+with the forces linearised about the last ones, then the coefficients anew with the changed channels; steps end when
+one does not lower the error.
 
-The channels are scaled to unit covariance at the end, which changes no force: it keeps the numbers of the fit and of
-single precision near one. What each step buys was measured: docs/models.md.
+The channels are scaled to unit covariance, which changes no force: it keeps the numbers of the fit and of single
+precision near one. What each step buys was measured: docs/models.md.
 """
 
 from __future__ import annotations
@@ -150,7 +151,7 @@ def find_channels(
     WorkFailed
         If the samples do not determine the coefficients.
     """
-    passes = 1 if steps == 0 else steps + 3
+    passes = 1 if steps == 0 else 2 * steps + 2
     done = 0
 
     def gather(matrix: DesignMatrix, more: Callable[[Array, Sample], Array] | None, size: int) -> NormalEquations:
@@ -183,27 +184,22 @@ def find_channels(
     channels = whitened(moments, leading(moments, quadratic, n_channels))
     if steps == 0:
         return cubic(channels)
-
-    matrix = make(cubic(channels))
-    theta = gather(matrix, None, matrix.size).solve(ridge)
     before, least = channels, np.inf
     for step in range(steps + 1):
         matrix = make(cubic(channels))
-        third = theta.reshape(n_species, -1)[:, -n_features:].copy()
-
-        def follow(fields: Array, sample: Sample, matrix: DesignMatrix = matrix, third: Array = third) -> Array:
-            return matrix.channel_rows(sample.species, fields, moments.means, third)
-
-        last = step == steps
-        equations = gather(matrix, None if last else follow, matrix.size + (0 if last else channels.size))
-        linear = equations.part(matrix.size)
-        error = float(linear.squared_errors(linear.solve(ridge)[:, None])[0])
+        equations = gather(matrix, None, matrix.size)
+        theta = equations.solve(ridge)
+        error = float(equations.squared_errors(theta[:, None])[0])
         if not error < least:
             channels = before
             break
         before, least = channels, error
-        if not last:
-            found = equations.solve(max(ridge, STEP_RIDGE))
-            theta = found[: matrix.size]
-            channels = channels + found[matrix.size :].reshape(channels.shape)
-    return cubic(whitened(moments, channels))
+        if step < steps:
+            third = theta.reshape(n_species, -1)[:, -n_features:].copy()
+
+            def follow(fields: Array, sample: Sample, matrix: DesignMatrix = matrix, third: Array = third) -> Array:
+                return matrix.channel_rows(sample.species, fields, moments.means, third)
+
+            change = gather(matrix, follow, matrix.size + channels.size).solve(max(ridge, STEP_RIDGE))[matrix.size :]
+            channels = whitened(moments, channels + change.reshape(channels.shape))
+    return cubic(channels)

@@ -76,16 +76,6 @@ class NormalEquations:
         full, _ = dtfttr(self.size, self.packed)
         return np.asarray(full)
 
-    def part(self, size: int) -> NormalEquations:
-        """The equations of the first `size` columns alone."""
-        from scipy.linalg.lapack import dtrttf
-
-        part = NormalEquations(size)
-        part.packed, _ = dtrttf(np.asfortranarray(self.matrix()[:size, :size]))
-        part.vector = self.vector[:size].copy()
-        part.square, part.count = self.square, self.count
-        return part
-
     def squared_errors(self, coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sum over rows of the squared error of coefficients (size, n_sets): (n_sets,) float64."""
         from scipy.linalg.blas import dsymm

@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 
 from mldsim.evaluator import Evaluation, Evaluator
 from mldsim.kernels import cuda
+from mldsim.kernels.cubic import features
 from mldsim.kernels.reference import descend, neighbors_of
-from mldsim.loss import FittedRanges, LossModel, Scope, Wall
+from mldsim.loss import Cubic, FittedRanges, LossModel, Scope, Wall
 from mldsim.parameters import DeviceKind, Precision
 from mldsim.radial import water_basis
 
 CUTOFF = 4.3
 N_RADIAL = 3
+N_CHANNELS = 2
 COMPARED_WITH_CPU = 2
 
 Array = NDArray[np.float64]
@@ -62,16 +64,25 @@ def compared(max_rank: int) -> dict[str, object]:
     difference = {"reference float32": 0.0, "reference float64": 0.0, "closest": 0.0}
     covered = {"most_neighbors": 0, "images": 0, "wall": False}
     repeats = True
+    columns = features(N_CHANNELS, max_rank)
     for (positions, species, box), scope, precision in cases:
+        # With and without a cubic part, which does not care about the scope.
+        cubic = None
+        if scope is Scope.SHARED:
+            cubic = Cubic(
+                rng.normal(size=(2, max_rank + 1, N_CHANNELS, width)) * 0.2, rng.normal(size=(2, N_CHANNELS)),
+                rng.normal(size=(2, len(columns))) * 0.05,
+            )  # fmt: skip
         model = LossModel(
-            "test", ("O", "H"), np.array([15.999, 1.008]), scope, 2, max_rank,
+            "test", ("O", "H"), np.array([15.999, 1.008]), scope, 3 if cubic else 2, max_rank,
             water_basis(("O", "H"), N_RADIAL, CUTOFF), Wall(30.0, np.array([[2.6, 1.0], [1.0, 1.7]])),
             rng.normal(size=(2, width)) * 0.1, quadratic + quadratic.transpose(0, 1, 3, 2),
-            FittedRanges({}, np.zeros((2, width, 2))),
+            FittedRanges({}, np.zeros((2, width, 2))), cubic=cubic,
         )  # fmt: skip
         losses, forces = descend(
             positions, species, box, CUTOFF, model.radial.exponent, model.radial.coefficients, model.linear,
             model.quadratic, model.wall.radius, model.wall.stiffness, scope is Scope.SHARED,
+            None if cubic is None else (cubic.channels, cubic.offsets, columns, cubic.coefficients),
         )  # fmt: skip
         closest = closest_pair(positions, species, box, model.wall.radius)
         covered["wall"] |= closest < 1.0

@@ -103,9 +103,11 @@ def test_compiles_to_ptx(precision: str, cc: tuple[int, int], compiler: Any) -> 
     rows = types.Array(real, 2, "C")
     pairs = (rows, types.int32[::1], rows, types.int32[::1], types.int32[:, ::1])
     radial = (real, real, real, types.Array(real, 5, "C"))
-    three, four, six = (types.Array(real, n, "C") for n in (3, 4, 6))
+    three, four, five, six = (types.Array(real, n, "C") for n in (3, 4, 5, 6))
+    add_cubic = cuda.cubic_kernel(2, 8, 3, 4, np.dtype(precision).type)
     for kernel, signature in (
-        (gradients, (*pairs, *radial, three, six, rows, real, real[::1], four, real[::1])),
+        (gradients, (*pairs, *radial, three, six, rows, real, real[::1], four, real[::1], four)),
+        (add_cubic, (types.int32[::1], four, five, rows, five, real[::1], four)),
         (forces, (*pairs, *radial, four, rows, real, real, rows)),
     ):
         ptx = compiler(kernel.py_func, signature, cc)
