@@ -147,7 +147,8 @@ def _product(n_radial: int, n_lm: int, rank: int) -> Callable[..., Any]:
                 add_to(gradient, of_agent + here, padded, sums)
         return real(0.5) * total(loss)
 
-    return product
+    compiled_product: Callable[..., Any] = product
+    return compiled_product
 
 
 @cache

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from mldsim.bounded import bounded_solution
 from mldsim.channels import Sample, find_channels
 from mldsim.crossval import Trial, cross_validate
+from mldsim.curl import PLACES, curl_rows, nearest
 from mldsim.dataset import LabelledFrames, Progress
 from mldsim.doubt import DRAWS, Doubt, fit_law
 from mldsim.equations import NormalEquations
@@ -61,6 +62,12 @@ FORM = {
 WITNESS_RIDGE = 1e-7
 """Of a fit that is not run, only compared: it need not be steadied more than rounding asks for."""
 
+WITNESS_CHANNELS = 6
+"""Of the cubic part of a witness, at least; fewer where frames are few."""
+
+ROWS_PER_COLUMN = 10
+"""What a witness needs to be richer rather than noisier."""
+
 CALIBRATION_FRAMES = 60
 """On which the law of doubt is fitted: some ten thousand agents, for three numbers of each species."""
 
@@ -95,6 +102,8 @@ class FitSettings:
         Weight of the rows for the net force of each molecule; 0 leaves them out.
     torque_weight : float
         Weight (per angstrom) of the rows for the torque on each molecule about its centre of mass; 0 leaves them out.
+    curl_weight : float
+        Own scope only: weight of the rows that ask the forces to have no curl, see `mldsim.curl`; 0 leaves them out.
     """
 
     scope: Scope = Scope.SHARED
@@ -107,6 +116,7 @@ class FitSettings:
     ridge: float = 1e-7
     net_force_weight: float = 3.0
     torque_weight: float = 0.0
+    curl_weight: float = 0.0
 
     def __post_init__(self) -> None:
         check_basis(self.n_radial, self.cutoff)
@@ -124,9 +134,14 @@ class FitSettings:
             ("--ridge", self.ridge),
             ("--net-force-weight", self.net_force_weight),
             ("--torque-weight", self.torque_weight),
+            ("--curl-weight", self.curl_weight),
         ):
             if not (np.isfinite(value) and value >= 0):
                 raise InputError(f"{name} must be zero or a positive number; {value} was given.")
+        if self.curl_weight and self.scope is Scope.SHARED:
+            raise InputError(
+                "--curl-weight is for --scope own; forces of shared scope come from one loss and have no curl."
+            )
 
 
 @dataclass(frozen=True)
@@ -287,10 +302,19 @@ class DesignMatrix:
         return [a * self.columns + rank for a in range(len(self.symbols)) for rank in self._index]
 
     def fields(
-        self, positions: NDArray[np.float64], species: NDArray[np.int32], box: NDArray[np.float64]
+        self,
+        positions: NDArray[np.float64],
+        species: NDArray[np.int32],
+        box: NDArray[np.float64],
+        agents: NDArray[np.intp] | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Fields (n_agents, n_lm, n_fields) and the distance to the nearest agent of each species."""
+        """Fields (n_agents, n_lm, n_fields) and the distance to the nearest agent of each species, of all or of some."""
         self._pairs = self._find_pairs(positions, species, box)
+        if agents is not None:
+            count = self._pairs[3]
+            few = np.zeros_like(count)
+            few[agents] = count[agents]
+            count[:] = few
         fields = np.empty((len(species), (self.settings.max_rank + 1) ** 2, self.n_fields))
         shortest = np.empty((len(species), len(self.symbols)))
         design.fields(*self._pairs, self._table, self.settings.max_rank, shortest, fields)
@@ -306,10 +330,18 @@ class DesignMatrix:
         return positions - origin, species, IMAGES * box, count, entries, cutoff, TABLE_START, self._per_row
 
     def rows(
-        self, positions: NDArray[np.float64], species: NDArray[np.int32], box: NDArray[np.float64]
+        self,
+        positions: NDArray[np.float64],
+        species: NDArray[np.int32],
+        box: NDArray[np.float64],
+        agents: NDArray[np.intp] | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Rows (3 n_agents, n_species * columns), wall forces (3 n_agents,), fields, nearest distances."""
-        fields, shortest = self.fields(positions, species, box)
+        """Rows (3 n_agents, n_species * columns), wall forces (3 n_agents,), fields, nearest distances.
+
+        In own scope, where no force depends on another agent's fields, `agents` may name those that count: the rest of
+        what is returned means nothing then.
+        """
+        fields, shortest = self.fields(positions, species, box, agents)
         rows = np.empty((3 * len(species), len(self.symbols) * self.columns))
         wall = np.empty(3 * len(species))
         design.rows(
@@ -461,6 +493,8 @@ def infer(
     WorkFailed
         If the frames do not determine the coefficients.
     """
+    if cross_validation and settings.curl_weight:
+        raise InputError("--cross-validate knows errors of forces only; give it or --curl-weight, not both.")
     doubt = doubt or (known is not None and known.witness is not None)
     work = _Fit(systems, settings, numbers, known, cross_validation, doubt, progress)
     work.gather(keep_bad_frames)
@@ -485,25 +519,34 @@ def infer(
     return Inference(model, work.settings, tuple(work.bad_frames), work.trials, work.chosen, kept)
 
 
-def witness_settings(settings: FitSettings, smallest_edge: float) -> FitSettings:
-    """The richer form that judges a model: one that the model's form is nearly a part of.
+def witness_settings(settings: FitSettings, smallest_edge: float, n_species: int, n_rows: int) -> FitSettings:
+    """The richer form that judges a model: of order 3 and a longer cutoff, as far as the frames determine it.
 
     Parameters
     ----------
     settings : FitSettings
     smallest_edge : float, angstrom
         Of all boxes; no cutoff may be longer.
+    n_species : int
+    n_rows : int
+        Of forces.
     """
-    return replace(
+    richer = replace(
         settings,
-        order=max(settings.order, 2),
         channel_steps=0,
-        max_rank=3,
+        max_rank=max(settings.max_rank, 2),
         n_radial=min(settings.n_radial + 2, 32),
         cutoff=max(settings.cutoff, min(settings.cutoff + 1.5, 6.0, smallest_edge)),
         net_force_weight=0.0,
         torque_weight=0.0,
     )
+    n_fields = n_species * richer.n_radial
+    most = min(max(WITNESS_CHANNELS, settings.n_channels + 2 if settings.order == 3 else 0), WIDE, n_fields)
+    for n_channels in range(most, 0, -1):
+        columns = n_species * design.n_features(n_fields, 3, richer.max_rank, n_channels)
+        if columns * ROWS_PER_COLUMN <= n_rows:
+            return replace(richer, order=3, n_channels=n_channels)
+    return replace(richer, order=max(settings.order, 2))
 
 
 def force_errors(model: LossModel, systems: Sequence[LabelledFrames], progress: Progress | None = None) -> ForceErrors:
@@ -700,7 +743,7 @@ class _Fit:
         self._done = 0.0
         sampled = _sample(systems)
         if settings.order == 3 and known is None:
-            passes = 2 + 2 * settings.channel_steps + doubt
+            passes = 1 + 3 * settings.channel_steps + doubt
             self._shares |= {"channels": passes * len(sampled) / n_frames, "witness": 2.0 * doubt}
         self.matrix = self._columns(systems, settings, known, sampled)
         symbols = self.matrix.symbols
@@ -709,6 +752,7 @@ class _Fit:
             kinds = [Rows.FORCES]
             kinds += [Rows.NET_FORCES] if settings.net_force_weight or cross_validation else []
             kinds += [Rows.TORQUES] if settings.torque_weight else []
+            kinds += [Rows.CURLS] if settings.curl_weight else []
             folds = n_folds(n_frames, self.matrix.size, len(kinds))
             known = Kept(
                 Sums(self.matrix.form(), self.matrix.size, kinds, folds),
@@ -718,7 +762,9 @@ class _Fit:
                 nearest=np.full((len(symbols), len(symbols)), np.inf),
             )
             if doubt:
-                richer = witness_settings(settings, min(float(system.boxes.min()) for system in systems))
+                edge = min(float(system.boxes.min()) for system in systems)
+                rows = sum(system.forces.size for system in systems)
+                richer = witness_settings(settings, edge, len(symbols), rows)
                 radial = water_basis(symbols, richer.n_radial, richer.cutoff)
                 witness = self._with_channels(DesignMatrix(symbols, richer, radial, self.matrix.wall), sampled)
                 known.witness = Sums(witness.form(), witness.size, [Rows.FORCES], folds)
@@ -843,6 +889,10 @@ class _Fit:
             found, median = absurd(self.labels, self.kinds)
             for number in np.flatnonzero(found).tolist():
                 self._name(number, self.labels[number], median[number], absurd=True)
+        curled: set[int] = set()
+        rng = np.random.default_rng(0)
+        if Rows.CURLS in self.kept.model.parts:
+            curled.update(np.linspace(0, len(self.frames) - 1, min(PLACES, len(self.frames))).astype(int).tolist())
         for number, frame in enumerate(self.frames):
             report(number / len(self.frames), f"frame {number + 1} of {len(self.frames)}")
             if not self.good[number]:
@@ -851,7 +901,20 @@ class _Fit:
             found_rows, ranges = self._rows(frame, self.matrix, self.kept.model)
             for kind, rows, targets in found_rows:
                 self.kept.model.parts[kind][frame.fold].add(rows, targets)
+            if number in curled:
+                rows = self._curl_rows(frame, rng)
+                self.kept.model.parts[Rows.CURLS][frame.fold].add(rows, np.zeros(len(rows)))
             self._ranges.append(ranges)
+
+    def _curl_rows(self, frame: _Frame, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Rows of the curl about one agent of a frame."""
+
+        def rows(positions: NDArray[np.float64], agents: NDArray[np.intp]) -> NDArray[np.float64]:
+            return self.matrix.rows(positions, frame.species, frame.box, agents)[0]
+
+        masses = np.array([atomic_mass(symbol) for symbol in frame.system.symbols])
+        agents = nearest(frame.positions, frame.box, int(rng.integers(len(masses))))
+        return curl_rows(rows, frame.positions, masses, agents)
 
     def _name(self, number: int, error: float, median: float, *, absurd: bool) -> None:
         """Note a frame as bad."""
@@ -872,6 +935,7 @@ class _Fit:
             Rows.FORCES: 1.0,
             Rows.NET_FORCES: self.settings.net_force_weight,
             Rows.TORQUES: self.settings.torque_weight,
+            Rows.CURLS: self.settings.curl_weight,
         }
 
     def _equations(self, without: int | None = None) -> NormalEquations:
@@ -973,6 +1037,7 @@ class _Fit:
             "ridge": self.settings.ridge,
             "net_force_weight": self.settings.net_force_weight,
             "torque_weight": self.settings.torque_weight,
+            **({"curl_weight": self.settings.curl_weight} if self.settings.curl_weight else {}),
             "fit_seconds": round(time.monotonic() - self._began, 2),
         }
         if self.bad_frames:

@@ -6,7 +6,7 @@ each time series, because neighbouring frames look alike. On disk they are an HD
     /                     attributes: format = "mldsim-sums", schema = 1, creator, about (JSON: ridge and weights of
                           the last fit, sources and theory levels of the frames)
     /model, /witness      the sums of one form of loss: attributes form (JSON) and size; the witness is optional
-        KIND/FOLD         groups "forces", "net forces", "torques"; folds "0", "1", ...
+        KIND/FOLD         groups "forces", "net forces", "torques", "curls"; folds "0", "1", ...
             packed        (n (n + 1) / 2,) one triangle of D^T D (LAPACK's rectangular full packed format)
             vector        (n,) D^T F; attributes square (F^T F) and count (rows)
     /lowest, /highest     (n_species, n_fields) rank-0 invariants
@@ -47,7 +47,7 @@ LARGEST_SIZE = 20_000
 """columns; the matrix of so many fills 3.2 GB."""
 
 
-CHOICES = ("ridge", "net_force_weight", "torque_weight")
+CHOICES = ("ridge", "net_force_weight", "torque_weight", "curl_weight")
 """What can be changed without another pass over the frames."""
 
 
@@ -57,6 +57,7 @@ class Rows(enum.Enum):
     FORCES = "forces"
     NET_FORCES = "net forces"
     TORQUES = "torques"
+    CURLS = "curls"
 
 
 def n_folds(n_frames: int, size: int, n_kinds: int) -> int:
@@ -127,7 +128,7 @@ class Kept:
     samples : (n, 4) float64
         See `mldsim.doubt`.
     choices : mapping
-        The ridge and the weights of the last fit: `ridge`, `net_force_weight`, `torque_weight`.
+        The ridge and the weights of the last fit, by the names of `CHOICES`.
     sources, theories : tuple of str
         Names of the files the frames came from; theory levels of their labels.
     """

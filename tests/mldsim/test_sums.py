@@ -39,7 +39,7 @@ def test_what_is_kept_comes_back(first: Inference, path: Path) -> None:
             assert (mine.square, mine.count) == (theirs.square, theirs.count)
     assert (back.lowest == first.kept.lowest).all()
     assert (back.frame_errors == first.kept.frame_errors).all()
-    assert back.choices == {"ridge": 1e-8, "net_force_weight": 3.0, "torque_weight": 0.5}
+    assert back.choices == {"ridge": 1e-8, "net_force_weight": 3.0, "torque_weight": 0.5, "curl_weight": 0.0}
     assert back.sources == ("frames.h5",)
     assert DesignMatrix.from_form(back.model.form).form() == back.model.form
 
