@@ -308,7 +308,7 @@ class DesignMatrix:
         box: NDArray[np.float64],
         agents: NDArray[np.intp] | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Fields (n_agents, n_lm, n_fields) and the distance to the nearest agent of each species, of all or of some."""
+        """Fields (n_agents, n_lm, n_fields) and distances to the nearest agents of each species, of all or of some."""
         self._pairs = self._find_pairs(positions, species, box)
         if agents is not None:
             count = self._pairs[3]
