@@ -1129,9 +1129,10 @@ def _add_learn(parser: argparse.ArgumentParser) -> None:
         default = " ".join(f"{value:g}" for value in values)
         parser.add_argument(option, type=_float, nargs="+", default=list(values), metavar=metavar,
                             help=f"{told} (default: {default})")  # fmt: skip
-    parser.add_argument("--molecules", type=_int, default=usual.molecules, metavar="N", help="of water in a box")
     parser.add_argument("--start", type=Path, metavar="FILE",
-                        help="start from the last frame of this file, its molecules moved to each density")  # fmt: skip
+                        help="start from the last frame of this file (default: frames of DATA's smallest "
+                        "system)")  # fmt: skip
+    parser.add_argument("--molecules", type=_int, metavar="N", help="start from a relaxed box of so many H2O instead")
     parser.add_argument("--time", type=_time, default=f"{usual.time / 1000:g}ps", metavar="TIME", help="of each run")
     _add_field(parser, "--timestep", "timestep", "TIME")
     parser.add_argument("--every", type=_time, default=f"{usual.every:g}fs", metavar="TIME",

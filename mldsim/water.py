@@ -235,6 +235,35 @@ def read_structure(path: str | Path, symbols: tuple[str, ...], masses: Array, se
             agent = int(np.argwhere(~np.isfinite(values))[0, 0])
             raise InputError(f"{path}: the {name} of agent {agent} ({found[agent]}) are not finite numbers.")
 
+    structure = _Structure(found, positions, box, velocities, bonds)
+    return _state(structure, symbols, masses, seed, temperature)
+
+
+def frame_state(
+    found: tuple[str, ...],
+    positions: Array,
+    box: Array,
+    symbols: tuple[str, ...],
+    masses: Array,
+    seed: int,
+    temperature: float,
+) -> State:
+    """Start from a frame at hand; molecules are made whole, and velocities drawn as for `read_structure`.
+
+    Parameters
+    ----------
+    found : tuple of str
+        Symbol of each agent; the model knows them all.
+    positions : (n_agents, 3) float64, angstrom
+    box : (3,) float64, angstrom
+    symbols, masses, seed, temperature
+        See `read_structure`.
+    """
+    return _state(_Structure(found, positions, box), symbols, masses, seed, temperature)
+
+
+def _state(structure: _Structure, symbols: tuple[str, ...], masses: Array, seed: int, temperature: float) -> State:
+    found, positions, box, velocities, bonds = structure
     species = np.array([symbols.index(symbol) for symbol in found], np.int32)
     if bonds is None:
         bonds = find_bonds(found, positions, box)

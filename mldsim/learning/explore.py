@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mldsim import units
+from mldsim.dataset import LabelledFrames
 from mldsim.errors import LeftPhysics, WorkFailed
-from mldsim.learning.choose import spaced, urgency
+from mldsim.learning.choose import LOST, spaced, urgency
 from mldsim.learning.frames import Found, Why, can_be_labelled
 from mldsim.learning.limits import Limits, MakeDoubt
 from mldsim.learning.settings import LearnSettings, RunPlan
@@ -21,20 +22,14 @@ from mldsim.molecules import molecules_of
 from mldsim.parameters import DeviceKind, Parameters, Precision, Setup, ThermostatKind
 from mldsim.simulation import Simulation, build_simulation
 from mldsim.state import State
-from mldsim.water import read_structure
+from mldsim.water import frame_state, read_structure
 
 HEATING = 0.25
 """Share of a run in which the target rises from the coolest temperature of the round to the run's own: what is doubtful
 shows at the lowest temperature at which it does, and not all at once."""
 
-LOST = 3.0
-"""Doubt in units of its limit at which a run ends: what comes after it is where a wrong force has led."""
-
 COUPLING = {Scope.SHARED: (ThermostatKind.CSVR, 100.0), Scope.OWN: (ThermostatKind.NOSE_HOOVER, 50.0)}
 """Thermostat and its coupling time, fs; own-scope forces heat, and plain Nose-Hoover holds them (docs/design.md)."""
-
-RELAX_STEPS = 50
-"""Of descent after molecules of a given structure were moved to another density."""
 
 MOST_STARTS = 5
 """A run that is stopped early begins anew with another seed, so often, until its time is used: a poor model shows many
@@ -103,6 +98,7 @@ def explore(
     limits: Limits,
     make_doubt: MakeDoubt,
     *,
+    data: Sequence[LabelledFrames] = (),
     device: DeviceKind = DeviceKind.AUTO,
     precision: Precision = Precision.SINGLE,
     progress: Callable[[int], None] | None = None,
@@ -117,6 +113,8 @@ def explore(
     limits : Limits
         Above them doubt warns; a contact warns inside the model's wall, where no pair of the data was.
     make_doubt : callable
+    data : sequence of LabelledFrames
+        Frames to start from, unless the settings have another start.
     device, precision
         Of the run.
     progress : callable, optional
@@ -136,13 +134,14 @@ def explore(
         seed = plan.seed if not traces else int(rng.integers(2**31))
         setup = Setup(
             model=str(model_file),
-            molecules=settings.molecules,
             density=plan.density,
             seed=seed,
             start=settings.start,
             device=device,
             precision=precision,
         )
+        if settings.molecules is not None:
+            setup = replace(setup, molecules=settings.molecules)
 
         def looked(number: int, before: int = looks) -> bool:
             """Note a look; whether it is a sample."""
@@ -150,7 +149,7 @@ def explore(
                 progress(before + number)
             return before + number - 1 in sampled
 
-        traces.append(_run(model, setup, plan, settings, settings.looks - looks, limits, make_doubt, looked))
+        traces.append(_run(model, setup, plan, settings, data, settings.looks - looks, limits, make_doubt, looked))
         looks += len(traces[-1].looked)
     doubtful: list[Found] = []
     for trace in traces:
@@ -176,6 +175,7 @@ def _run(
     setup: Setup,
     plan: RunPlan,
     settings: LearnSettings,
+    data: Sequence[LabelledFrames],
     at_most: int,
     limits: Limits,
     make_doubt: MakeDoubt,
@@ -187,7 +187,7 @@ def _run(
     parameters = Parameters(temperature=coolest, thermostat=kind, coupling_time=coupling, timestep=settings.timestep)
     trace = _Trace()
     try:
-        simulation = _started(setup, parameters, model)
+        simulation = _started(setup, parameters, model, settings, data)
     except WorkFailed as error:
         trace.stopped = str(error)
         return trace
@@ -238,15 +238,32 @@ def _look(simulation: Simulation, doubts: NDArray[np.float64], limits: Limits, c
     return Found(state.positions.copy(), state.box.copy(), doubts, excess, state.time, why)
 
 
-def _started(setup: Setup, parameters: Parameters, model: LossModel) -> Simulation:
-    """Relaxed water at the density of the setup, or the given structure brought to it."""
-    if setup.start is None:
+def _started(
+    setup: Setup,
+    parameters: Parameters,
+    model: LossModel,
+    settings: LearnSettings,
+    data: Sequence[LabelledFrames],
+) -> Simulation:
+    """A frame of the smallest system of the data, drawn at random, or another start that the settings name.
+
+    A box of water is relaxed by the model itself. Where that is poor, it relaxes into a hole; frames of the data are
+    physics.
+    """
+    if settings.molecules is not None:
         return build_simulation(setup, parameters, lambda _: None)
-    given = read_structure(setup.start, model.symbols, model.masses, setup.seed, parameters.temperature)
-    simulation = Simulation(at_density(given, setup.density), model, parameters, setup)
-    simulation.quench(RELAX_STEPS)
-    simulation.new_velocities()
-    return simulation
+    if settings.start is not None:
+        given = read_structure(settings.start, model.symbols, model.masses, setup.seed, parameters.temperature)
+    else:
+        smallest = min(data, key=lambda system: system.n_agents)
+        alike = [system for system in data if system.symbols == smallest.symbols]
+        number = int(np.random.default_rng(setup.seed).integers(sum(system.n_frames for system in alike)))
+        positions = np.concatenate([system.positions for system in alike])[number]
+        box = np.concatenate([system.boxes for system in alike])[number]
+        given = frame_state(
+            smallest.symbols, positions, box, model.symbols, model.masses, setup.seed, parameters.temperature
+        )
+    return Simulation(at_density(given, setup.density), model, parameters, setup)
 
 
 def at_density(state: State, density: float) -> State:

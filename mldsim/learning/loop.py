@@ -350,6 +350,7 @@ class _Loop:
                 settings,
                 limits,
                 self._means.doubt,
+                data=self._systems,
                 device=self._device,
                 precision=self._precision,
                 progress=looked,

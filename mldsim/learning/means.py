@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,20 +96,18 @@ def settings_of(model: LossModel) -> FitSettings:
     InputError
         When its card holds what is no setting.
     """
-    usual = FitSettings()
-
-    def carded(name: str, otherwise: float) -> float:
-        value = model.card.get(name, otherwise)
-        return float(value) if isinstance(value, int | float) else otherwise
-
-    return FitSettings(
-        scope=model.scope,
-        order=model.order,
-        max_rank=model.max_rank,
-        n_radial=model.radial.n_radial,
-        cutoff=model.cutoff,
-        n_channels=usual.n_channels if model.cubic is None else model.cubic.n_channels,
-        ridge=carded("ridge", usual.ridge),
-        net_force_weight=carded("net_force_weight", usual.net_force_weight),
-        torque_weight=carded("torque_weight", usual.torque_weight),
-    )
+    form: dict[str, Any] = {
+        "scope": model.scope,
+        "order": model.order,
+        "max_rank": model.max_rank,
+        "n_radial": model.radial.n_radial,
+        "cutoff": model.cutoff,
+    }
+    if model.cubic is not None:
+        form["n_channels"] = model.cubic.n_channels
+    carded = {
+        item.name: type(item.default)(value)
+        for item in fields(FitSettings)
+        if item.name not in {*form, "n_channels"} and type(value := model.card.get(item.name)) in (int, float)
+    }
+    return FitSettings(**form, **carded)

@@ -52,10 +52,10 @@ class LearnSettings:
         Where the runs of a round go.
     densities : tuple of float, g/cm^3
         Each at each temperature.
-    molecules : int
-        Of water in a box; small boxes make labels of expensive engines possible.
+    molecules : int or None
+        Of water in a box to start from, in the place of a frame of the data.
     start : Path or None
-        A structure in the place of a box of water; its molecules are moved to each density.
+        A structure to start from, in the place of a frame of the data.
     time, timestep, every : float, fs
         Length of a run, its time step, and the time between two looks at the doubt.
     rounds : int
@@ -78,7 +78,7 @@ class LearnSettings:
     __pydantic_config__: ClassVar[Any] = STRICT
     temperatures: tuple[float, ...] = (300.0, 400.0, 500.0)
     densities: tuple[float, ...] = (0.9, 1.0, 1.1)
-    molecules: int = 32
+    molecules: int | None = None
     start: Path | None = None
     time: float = 5000.0
     timestep: float = 0.5
@@ -100,8 +100,11 @@ class LearnSettings:
                 raise InputError(f"{option} needs one or more numbers, each once.")
             for value in values:
                 check(name, value)
-        for name, value in (("molecules", self.molecules), ("timestep", self.timestep), ("seed", self.seed)):
-            check(name, value)
+        for name, number in (("molecules", self.molecules), ("timestep", self.timestep), ("seed", self.seed)):
+            if number is not None:
+                check(name, number)
+        if self.molecules is not None and self.start is not None:
+            raise InputError("--start and --molecules are two ways to start; give one of them, or none.")
         if len(self.temperatures) * len(self.densities) > MOST_RUNS:
             raise InputError(
                 f"{len(self.temperatures)} temperatures at {len(self.densities)} densities are more than {MOST_RUNS} "
@@ -112,9 +115,9 @@ class LearnSettings:
                 f"--every of {self.every:g} fs must be at least one time step ({self.timestep:g} fs) and at most the "
                 f"--time of a run ({self.time:g} fs)."
             )
-        for option, number, lowest in (("--rounds", self.rounds, 1), ("--frames", self.frames, 1)):
-            if number < lowest:
-                raise InputError(f"{option} must be at least {lowest}; {number} was given.")
+        for option, count in (("--rounds", self.rounds), ("--frames", self.frames)):
+            if count < 1:
+                raise InputError(f"{option} must be at least 1; {count} was given.")
         if not 0.0 <= self.holdout < 1.0:
             raise InputError(f"--holdout must be at least 0 and less than 1; {self.holdout:g} was given.")
         if not 1.0 <= self.doubt_factor < math.inf:

@@ -29,15 +29,22 @@ def test_a_long_stretch_gives_frames_that_are_no_neighbours(rng: np.random.Gener
 
 
 def test_the_frame_before_a_stop_is_kept_whatever_its_doubt() -> None:
-    run = [found(10.0 * n, 5.0 - n) for n in range(4)]
+    run = [found(10.0 * n, 2.9 - n / 2) for n in range(4)]
     run.append(found(40.0, 0.5, Why.STOP))
     assert [frame.why for frame in spaced(run)] == [Why.STOP]
 
 
+def test_what_is_lost_is_taken_only_where_the_way_to_it_was_not_seen() -> None:
+    seen = [found(0.0, 1.5), found(10.0, 2.5), found(20.0, 40.0)]
+    assert [frame.excess for frame in spaced(seen)] == [2.5]
+    sudden = [found(500.0, 50.0), found(510.0, 20.0)]
+    assert [frame.excess for frame in spaced([*seen, *sudden])] == [2.5, 20.0]
+
+
 def test_all_runs_give_frames_before_one_gives_many() -> None:
-    runs = [[found(100.0 * n, excess) for n in range(10)] for excess in (9.0, 2.0, 5.0)]
-    assert sorted(frame.excess for frame in choose(runs, 3)) == [2.0, 5.0, 9.0]
-    assert sorted(frame.excess for frame in choose(runs, 5)) == [2.0, 5.0, 5.0, 9.0, 9.0]
+    runs = [[found(100.0 * n, excess) for n in range(10)] for excess in (2.9, 1.2, 1.5)]
+    assert sorted(frame.excess for frame in choose(runs, 3)) == [1.2, 1.5, 2.9]
+    assert sorted(frame.excess for frame in choose(runs, 5)) == [1.2, 1.5, 1.5, 2.9, 2.9]
     assert len(choose(runs, 100)) == 30
     assert choose([[], []], 5) == []
 

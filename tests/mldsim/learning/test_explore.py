@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mldsim.learning.explore import APART, LOST, at_density, explore
+from mldsim.learning.choose import LOST
+from mldsim.learning.explore import APART, at_density, explore
 from mldsim.learning.frames import Why, can_be_labelled
 from mldsim.learning.limits import Limits
 from mldsim.loss import load_model, save_model
 from mldsim.water import water_box
 
-from .conftest import SHORT
+from .conftest import SHORT, Laboratory
 
 LIMITS = Limits(("O", "H"), (0.1, 0.1), 0.0)
 
@@ -148,6 +149,24 @@ def test_a_start_that_cannot_be_made_is_a_run_that_stopped(tmp_path: Path) -> No
     assert found.stopped
 
 
+def test_runs_start_from_the_smallest_system_of_the_data(water: Path, laboratory: Laboratory) -> None:
+    (small,) = laboratory.data()
+    large = replace(small, symbols=small.symbols * 2, positions=np.tile(small.positions, (1, 2, 1)),
+                    forces=np.tile(small.forces, (1, 2, 1)))  # fmt: skip
+    settings = replace(SHORT, molecules=None, densities=(0.9,), every=0.5, time=1.0)
+    starts = []
+    for plan in (settings.plans(1)[0], settings.plans(2)[0], settings.plans(3)[0]):
+        found = explore(water, plan, settings, LIMITS, constant(0.0), data=[large, small])
+        assert found.symbols == small.symbols
+        np.testing.assert_allclose(found.samples[0].box, small.boxes[0] * np.cbrt(1.0 / 0.9), rtol=1e-4)
+        starts.append(found.samples[0].positions)
+        # Inside molecules nothing has moved within a femtosecond.
+        bonds = np.linalg.norm(np.diff(starts[-1].reshape(-1, 3, 3)[:, :2], axis=1), axis=-1).ravel()
+        known = np.linalg.norm(np.diff(small.positions.reshape(4, -1, 3, 3)[:, :, :2], axis=2), axis=-1)[..., 0]
+        assert np.abs(known - bonds).max(axis=1).min() < 0.05
+    assert not np.allclose(starts[0], starts[1], atol=0.1) or not np.allclose(starts[0], starts[2], atol=0.1)
+
+
 def test_a_given_structure_is_brought_to_each_density(water: Path, tmp_path: Path) -> None:
     import ase
     from ase.io import write
@@ -155,7 +174,7 @@ def test_a_given_structure_is_brought_to_each_density(water: Path, tmp_path: Pat
     model = load_model("water")
     box = water_box(8, 1.0, 300.0, 3, ("O", "H"), model.masses)
     write(tmp_path / "start.xyz", ase.Atoms(["O", "H", "H"] * 8, box.positions, cell=box.box, pbc=True))
-    settings = replace(SHORT, start=tmp_path / "start.xyz", densities=(0.9,))
+    settings = replace(SHORT, molecules=None, start=tmp_path / "start.xyz", densities=(0.9,))
     found = explore(water, settings.plans(1)[0], settings, LIMITS, constant(0.0))
     assert found.stopped is None
     np.testing.assert_allclose(found.samples[0].box, box.box * np.cbrt(1.0 / 0.9), rtol=1e-4)

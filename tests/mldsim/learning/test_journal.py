@@ -86,6 +86,7 @@ def test_a_round_is_inside_when_no_run_stopped_and_few_looks_warned() -> None:
     "wrong",
     [
         {"temperatures": ()},
+        {"molecules": 8, "start": Path("a.xyz")},
         {"temperatures": (300.0, 300.0)},
         {"densities": (5.0,)},
         {"every": 0.1},
