@@ -1,7 +1,9 @@
 """Whether the data were labelled by the theory that the loop labels with: by labelling a frame of them again.
 
 Names of theories are words of who wrote the file. Forces of two functionals for the same water differ by 180 to 370
-meV/angstrom, several times the error of any model; forces of one theory, repeated, by its convergence.
+meV/angstrom, several times the error of any model; forces of one theory, repeated, by its convergence (C-NNP: 0.004
+meV/angstrom). One functional in another setting is another theory as well: a frame of revPBE-D3 at 320 Ry, labelled
+again by `cp2k-dft` at 400 Ry, differed by 81.
 """
 
 from __future__ import annotations
@@ -80,8 +82,8 @@ def refuse_mixing(checks: Sequence[TheoryCheck], theory: str) -> None:
             stated = f"'{check.theory}'" if check.theory else "a theory that is not stated"
             raise InputError(
                 f"{check.source} was labelled by {stated}: its forces differ by {check.difference_meV_A:.0f} meV/Å "
-                f"from those of this engine ({theory}); take the engine that labelled the data, label them anew with "
-                "'mldsim label', or mix theories with --mix-theories."
+                f"from those of this engine ({theory}); take the engine (and its --dft-cutoff) that labelled the data, "
+                "label them anew with 'mldsim label', or mix theories with --mix-theories."
             )
 
 
