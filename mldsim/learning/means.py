@@ -96,6 +96,7 @@ def settings_of(model: LossModel) -> FitSettings:
     InputError
         When its card holds what is no setting.
     """
+    usual = FitSettings()
     form: dict[str, Any] = {
         "scope": model.scope,
         "order": model.order,
@@ -106,7 +107,7 @@ def settings_of(model: LossModel) -> FitSettings:
     if model.cubic is not None:
         form["n_channels"] = model.cubic.n_channels
     carded = {
-        item.name: type(item.default)(value)
+        item.name: type(getattr(usual, item.name))(value)
         for item in fields(FitSettings)
         if item.name not in {*form, "n_channels"} and type(value := model.card.get(item.name)) in (int, float)
     }
