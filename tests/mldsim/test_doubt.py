@@ -61,7 +61,7 @@ def test_the_committee_tells_the_leverage_of_the_force_rows(found: Inference, la
     upper = equations.matrix()
     full = np.triu(upper) + np.triu(upper, 1).T
     full[np.diag_indices_from(full)] *= 1.0 + SETTINGS.ridge
-    doubt = Doubt(found.model, SPECIES, BOX, device=DeviceKind.CPU, precision=Precision.DOUBLE)
+    doubt = Doubt(found.model, SPECIES, BOX, device=DeviceKind.CPU)
     ratios = []
     for positions, forces in zip(
         *(getattr(labelled(6, seed=2), name) for name in ("positions", "forces")), strict=True
