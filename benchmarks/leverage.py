@@ -125,12 +125,15 @@ def main() -> None:
     parser.add_argument("--radial", type=int, default=8)
     parser.add_argument("--cutoff", type=float, default=4.5)
     parser.add_argument("--max-rank", type=int, default=2)
+    parser.add_argument("--order", type=int, default=2)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     systems = [system.take(slice(None, None, options.every)) for system in load_frames(options.data)]
     cold = [system for system in systems if system.provenance.get("temperature") == "300 K"]
     rest = [system for system in systems if system.provenance.get("temperature") != "300 K"]
-    settings = FitSettings(n_radial=options.radial, cutoff=options.cutoff, max_rank=options.max_rank)
+    settings = FitSettings(
+        n_radial=options.radial, cutoff=options.cutoff, max_rank=options.max_rank, order=options.order, channel_steps=0
+    )
     with progress_bar("Fitting") as report:
         found = infer(cold, settings, doubt=True, progress=report)
     states = dict(judge(found, rest))

@@ -11,8 +11,8 @@ large where an agent's surroundings are unlike those of the fit. C does not trav
 from a normal law of covariance C do, and the mean square of the forces they give is the leverage in expectation
 (Hutchinson's estimator), so that it is computed by the same kernels as the forces.
 
-*Difference* is that between the forces of the model and of its witness, a richer form fitted to the same frames. It
-tells what the model's own form cannot say, which leverage is blind to.
+*Difference* is that between the forces of the model and of its witness, a richer form fitted to the same frames
+(`mldsim.inference.witness_settings`). It tells what the model's own form cannot say, which leverage is blind to.
 
 Scale, power and share are those of largest likelihood for held-out errors taken as normal with that variance.
 benchmarks/leverage.py measures how well doubt finds the worst forces in states that were not fitted.
