@@ -573,7 +573,7 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
                         help="choose ridge and weights by the errors on held folds of the fitted frames")  # fmt: skip
     parser.add_argument("--bounded", action="store_true", help="make the quadratic bounded below")
     parser.add_argument("--doubt", action="store_true",
-                        help="let the model tell the force error to expect of each agent; takes two to four times "
+                        help="let the model tell the force error to expect of each agent; takes several times "
                         "as long")  # fmt: skip
     parser.add_argument("--keep-bad-frames", action="store_true",
                         help="fit also frames whose labels no fit of the others explains")  # fmt: skip
