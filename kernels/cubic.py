@@ -129,7 +129,7 @@ class Monomials(NamedTuple):
 def monomials(n_channels: int, max_rank: int) -> Monomials:
     """The invariants of `features` in terms of components."""
     entries, values = couplings(max_rank)
-    first, factors, weights, slots, first_slot, components = [0], [], [], [], [0], []  # type: ignore[var-annotated]
+    first, factors, weights, slots, first_slot, components = [0], [], [], [], [0], []
     for number, *channels in features(n_channels, max_rank):
         here = [
             ([int(lm) * n_channels + int(c) for lm, c in zip(lms, channels, strict=True)], value)
@@ -189,7 +189,7 @@ def slopes(max_rank: int) -> Slopes:
             others = [place for place in range(3) if place != slot]
             forms.append((number, (others[0], others[1], slot), float(ranks.count(rank))))
             ends.append(rank)
-    first, form, first_pair, pairs, weights = [0], [], [0], [], []  # type: ignore[var-annotated]
+    first, form, first_pair, pairs, weights = [0], [], [0], [], []
     for lm in range((max_rank + 1) ** 2):
         for here, (number, order, _) in enumerate(forms):
             if ends[here] * ends[here] <= lm < (ends[here] + 1) ** 2:

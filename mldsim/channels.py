@@ -8,8 +8,8 @@ fields, counted by how much they vary themselves, those count most in which G va
 fields of one rank and species they are the leading eigenvectors u of C^1/2 W C W C^1/2, and p = u . C^-1/2 A.
 
 *Gauss-Newton.* The force is linear in small changes of the channels too. Coefficients and channels are fitted together
-with the forces linearised about the last ones, then the coefficients anew with the changed channels; steps end when
-one does not lower the error.
+with the forces linearised about the last ones, then the coefficients anew with the changed channels. A step that does
+not lower the error is halved; the steps end when that does not help either.
 
 The channels are scaled to unit covariance, which changes no force: it keeps the numbers of the fit and of single
 precision near one. What each step buys was measured: docs/models.md.
@@ -33,8 +33,12 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-STEP_RIDGE = 1e-5
-"""Of a Gauss-Newton step, whose columns are nearly dependent: channels within their own span change no force."""
+DAMPING = 1e-2
+"""Ridge of a Gauss-Newton step, relative to the share of the forces that is not explained yet (Levenberg and Marquardt;
+Yamashita and Fukushima 2001): its columns are nearly dependent, for a change within the span changes no force."""
+
+SHORTEST_STEP = 0.2
+"""Of the step that the linearised forces ask for: it is halved twice, then given up."""
 
 FLAT = 1e-8
 """Combinations of the fields that vary less, relative to the largest, count as much as if they varied so."""
@@ -151,14 +155,15 @@ def find_channels(
     WorkFailed
         If the samples do not determine the coefficients.
     """
-    passes = 1 if steps == 0 else 2 * steps + 2
+    passes = 1 if steps == 0 else 2 * steps + 2  # and one for every step that is too long
     done = 0
 
     def gather(matrix: DesignMatrix, more: Callable[[Array, Sample], Array] | None, size: int) -> NormalEquations:
         nonlocal done
         equations = NormalEquations(size)
         for number, sample in enumerate(samples):
-            report((done + number / len(samples)) / passes, f"channels, pass {done + 1} of {passes}")
+            passed = done + number / len(samples)
+            report(passed / max(passes, done + 1), f"channels, pass {done + 1} of {max(passes, done + 1)}")
             rows, wall, fields, _ = matrix.rows(sample.positions, sample.species, sample.box)
             if more is not None:
                 rows = np.concatenate([rows, more(fields, sample)], axis=1)
@@ -184,22 +189,29 @@ def find_channels(
     channels = whitened(moments, leading(moments, quadratic, n_channels))
     if steps == 0:
         return cubic(channels)
-    before, least = channels, np.inf
-    for step in range(steps + 1):
+    before, change, length = channels, np.zeros_like(channels), 1.0
+    least, left = np.inf, steps
+    while True:
         matrix = make(cubic(channels))
         equations = gather(matrix, None, matrix.size)
         theta = equations.solve(ridge)
         error = float(equations.squared_errors(theta[:, None])[0])
-        if not error < least:
-            channels = before
-            break
-        before, least = channels, error
-        if step < steps:
+        if error < least:
+            before, least, length = channels, error, 1.0
+            if left == 0:
+                break
+            left -= 1
             third = theta.reshape(n_species, -1)[:, -n_features:].copy()
 
             def follow(fields: Array, sample: Sample, matrix: DesignMatrix = matrix, third: Array = third) -> Array:
                 return matrix.channel_rows(sample.species, fields, moments.means, third)
 
-            change = gather(matrix, follow, matrix.size + channels.size).solve(max(ridge, STEP_RIDGE))[matrix.size :]
-            channels = whitened(moments, channels + change.reshape(channels.shape))
-    return cubic(channels)
+            damping = DAMPING * error / equations.square
+            found = gather(matrix, follow, matrix.size + channels.size).solve(max(ridge, damping))
+            change = found[matrix.size :].reshape(channels.shape)
+        else:  # the forces are not linear that far
+            length *= 0.5
+            if length < SHORTEST_STEP:
+                break
+        channels = whitened(moments, before + length * change)
+    return cubic(before)

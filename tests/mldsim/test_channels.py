@@ -34,7 +34,7 @@ def known_model(scope: Scope) -> LossModel:
         FittedRanges({}, np.zeros((2, 8, 2))),
         cubic=Cubic(
             rng.normal(size=(2, 2, N_CHANNELS, 8)) * 0.3, rng.normal(size=(2, N_CHANNELS)),
-            rng.normal(size=(2, len(features(N_CHANNELS, 1)))) * 0.2,
+            rng.normal(size=(2, len(features(N_CHANNELS, 1)))),
         ),
     )  # fmt: skip
 
@@ -48,7 +48,7 @@ def frames_of(model: LossModel, n_frames: int, seed: int = 0) -> LabelledFrames:
     for frame in positions:
         turns, _ = np.linalg.qr(rng.normal(size=(8, 3, 3)))
         molecule = np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
-        frame[:] = (sites[:, None] + molecule @ turns).reshape(-1, 3) + rng.normal(size=(24, 3)) * 0.05
+        frame[:] = (sites[:, None] + molecule @ turns).reshape(-1, 3) + rng.normal(size=(24, 3)) * 0.08
     evaluate = Evaluator(model, SPECIES, box, device=DeviceKind.CPU, precision=Precision.DOUBLE)
     forces = np.array([evaluate(frame).forces for frame in positions])
     return LabelledFrames(symbols=SYMBOLS, positions=positions, forces=forces, boxes=box)
