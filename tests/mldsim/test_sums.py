@@ -31,7 +31,7 @@ def path(first: Inference, home: Path) -> Path:
 def test_what_is_kept_comes_back(first: Inference, path: Path) -> None:
     back = load_sums(path)
     assert back.model.form == first.kept.model.form
-    assert set(back.model.parts) == set(Rows)
+    assert set(back.model.parts) == {Rows.FORCES, Rows.NET_FORCES, Rows.TORQUES}  # shared scope has no curls
     for kind, parts in back.model.parts.items():
         for mine, theirs in zip(parts, first.kept.model.parts[kind], strict=True):
             assert (mine.packed == theirs.packed).all()
