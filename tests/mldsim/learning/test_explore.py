@@ -100,7 +100,8 @@ def test_the_frame_before_a_guard_stopped_the_run_is_kept(water: Path) -> None:
     found = explore(water, settings.plans(1)[0], settings, LIMITS, constant(0.05))
     assert found.stopped is not None
     assert found.starts > 1
-    assert {frame.why for frame in found.doubtful} == {Why.STOP}
+    assert found.doubtful[0].why is Why.STOP
+    assert {frame.why for frame in found.doubtful} <= {Why.STOP, Why.CONTACT}  # doubt is constant
     assert all(can_be_labelled(frame) for frame in found.doubtful)
     # Still physics, right before what the guard saw: a bond stretched, not yet broken.
     first = found.doubtful[0].positions.reshape(-1, 3, 3)
