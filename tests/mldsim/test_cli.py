@@ -335,6 +335,16 @@ def test_fit_and_evaluate_say_what_the_contract_has(call: Call, shelf: Path) -> 
     assert call("info", "m.json", "--json").json["parameters"] == 16
 
 
+def test_a_cubic_fit_is_written_and_evaluated(call: Call, shelf: Path) -> None:
+    line = ("fit", shelf / "data.h5", "-o", "m.json", "--max-rank", "0", "--radial", "4", "--cutoff", "4.5")
+    result = call(*line, "--order", "3", "--channels", "2", "--channel-steps", "1", "--holdout", "0", "--json")
+    assert result.code == 0
+    # Eight invariants, their 36 products, and four products of three channels, for each species.
+    assert result.json["parameters"] == 2 * (8 + 36 + 4)
+    assert call("info", "m.json", "--json").json["order"] == 3
+    assert call("evaluate", "m.json", shelf / "data.h5", "--json").json["frames"] == 6
+
+
 def test_a_fit_without_held_out_frames_says_null(call: Call, shelf: Path) -> None:
     result = call(
         *("fit", shelf / "data.h5", "-o", "m.json", "--max-rank", "0", "--radial", "4", "--cutoff", "4.5"),
