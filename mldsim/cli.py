@@ -569,6 +569,9 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--torque-weight", type=_float, metavar="W",
                         help="weight of the rows for each molecule's torque, 1/angstrom; 0: none "
                         "(default: 0)")  # fmt: skip
+    parser.add_argument("--curl-weight", type=_float, metavar="W",
+                        help="own scope: weight of the rows that ask the forces to have no curl, which heats the "
+                        "agents, without unit; 0: none (default: 0)")  # fmt: skip
     parser.add_argument("--cross-validate", action="store_true",
                         help="choose ridge and weights by the errors on held folds of the fitted frames")  # fmt: skip
     parser.add_argument("--bounded", action="store_true", help="make the quadratic bounded below")
@@ -601,6 +604,7 @@ def _fit_settings(options: argparse.Namespace, known: Kept | None) -> FitSetting
         "ridge": options.ridge,
         "net_force_weight": options.net_force_weight,
         "torque_weight": options.torque_weight,
+        "curl_weight": options.curl_weight,
     }
     asked = {name: value for name, value in asked.items() if value is not None}
     settings = FitSettings() if known is None else DesignMatrix.from_form(known.model.form).settings
