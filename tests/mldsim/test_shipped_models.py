@@ -36,7 +36,10 @@ def test_the_default_is_there_and_every_model_has_its_card():
             assert model.card[key], f"{name} says nothing of its {key}"
 
 
-@pytest.mark.parametrize(("name", "limit"), [("water", 45.0), ("water-paper", 240.0)])
+@pytest.mark.parametrize(
+    ("name", "limit"),
+    [("water", 32.0), ("water-fast", 50.0), ("water-best", 25.0), ("water-paper", 240.0), ("water-own", 230.0)],
+)
 def test_force_errors_on_frames_that_were_never_fitted(name, limit):
     """Hot, dense and light water among them; the limit for `water` is the project's goal."""
     model = load_model(name)
@@ -108,6 +111,26 @@ def test_the_paper_form_holds_its_temperature_although_it_heats_itself():
     # The heat that the thermostat carries off is what the non-reciprocal forces bring.
     assert np.mean(powers) > 0.0
     assert simulation.thermo().heat < 0.0
+
+
+def test_own_scope_without_a_curl_hardly_heats():
+    powers = {}
+    for name in ("water-paper", "water-own"):
+        simulation = start(name)
+        simulation.advance(500)
+        found = []
+        for _ in range(60):
+            simulation.advance(25)
+            found.append(simulation.thermo().nonreciprocal_power)
+        powers[name] = np.mean(found)
+    assert simulation.model.scope is Scope.OWN
+    assert abs(powers["water-own"]) < 0.25 * powers["water-paper"]
+
+
+def test_the_models_that_are_run_know_their_doubt():
+    for name in ("water", "water-fast", "water-best"):
+        committee = load_model(name).committee
+        assert committee is not None and committee.witness is not None, name
 
 
 def test_the_power_of_nonreciprocal_forces_is_the_rate_of_the_energy():
