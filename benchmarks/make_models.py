@@ -59,7 +59,6 @@ RECIPES = {
         purpose="The smallest force error; about twice the cost of `water`.",
         stability=STABILITY,
         limits=LIMITS,
-        doubt=True,
     ),
     "water-paper": Recipe(
         FitSettings(scope=Scope.OWN, max_rank=0, n_radial=12, cutoff=6.0, ridge=1e-2, net_force_weight=0.0),
