@@ -130,7 +130,8 @@ def test_own_scope_without_a_curl_hardly_heats():
 def test_the_models_that_are_run_know_their_doubt():
     for name in ("water", "water-fast"):
         committee = load_model(name).committee
-        assert committee is not None and committee.witness is not None, name
+        assert committee is not None, name
+        assert committee.witness is not None, name
 
 
 def test_the_power_of_nonreciprocal_forces_is_the_rate_of_the_energy():
