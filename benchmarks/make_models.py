@@ -57,8 +57,8 @@ RECIPES = {
     "water-best": Recipe(
         FitSettings(order=3, n_channels=4, max_rank=2, n_radial=8, cutoff=5.0),
         purpose="The smallest force error, at the cost of `water`; for 260 to 300 K.",
-        stability="Its cubic part is not bounded below: bonds broke after 10 ps at 400 K and after 1 ps at 500 K, and a "
-        "box of 0.90 g/cm3 did not hold. docs/models.md.",
+        stability="Its cubic part is not bounded below: bonds broke after 10 ps at 400 K and after 1 ps at 500 K, and "
+        "a box of 0.90 g/cm3 did not hold. docs/models.md.",
         limits=LIMITS,
         doubt=True,
     ),
