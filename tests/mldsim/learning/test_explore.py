@@ -103,10 +103,9 @@ def test_the_frame_before_a_guard_stopped_the_run_is_kept(water: Path) -> None:
     assert found.doubtful[0].why is Why.STOP
     assert {frame.why for frame in found.doubtful} <= {Why.STOP, Why.CONTACT}  # doubt is constant
     assert all(can_be_labelled(frame) for frame in found.doubtful)
-    # Still physics, right before what the guard saw: a bond stretched, not yet broken.
+    # Still physics, before what the guard saw: bonds may be stretched or squeezed, none is broken.
     first = found.doubtful[0].positions.reshape(-1, 3, 3)
-    longest = np.linalg.norm(first[:, 1:] - first[:, :1], axis=-1).max()
-    assert 1.2 < longest < 1.8
+    assert np.linalg.norm(first[:, 1:] - first[:, :1], axis=-1).max() < 1.8
 
 
 def test_a_contact_inside_the_wall_warns(tmp_path: Path) -> None:
