@@ -48,6 +48,7 @@ def random_model(scope: Scope, max_rank: int, n_radial: int, cutoff: float, n_ch
         cubic = Cubic(
             rng.normal(size=(2, max_rank + 1, n_channels, width)),
             rng.normal(size=(2, n_channels)),
+            np.full(2, 4.0),
             rng.normal(size=(2, len(features(n_channels, max_rank)))),
         )
     return LossModel(

@@ -432,8 +432,9 @@ def compiled(n_radial: int, max_rank: int) -> tuple[Callable[..., Any], Callable
 
 
 @cache
-def _of_rank(n_radial: int, n_lm: int, rank: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """From the fields of one rank to its channels, and from slopes by channels to slopes by fields."""
+def _of_rank(n_radial: int, n_lm: int, rank: int) -> tuple[Callable[..., Any], ...]:
+    """From the fields of one rank to its channels, saturated; from slopes by these to slopes by what they were before
+    saturation; and from there to slopes by fields."""
     padded = lanes(n_radial)
     width = 16 if padded % 16 == 0 else 8
     size = 2 * rank + 1
@@ -441,15 +442,33 @@ def _of_rank(n_radial: int, n_lm: int, rank: int) -> tuple[Callable[..., Any], C
     load, load_wide = vectors(width).load, vectors(WIDE).load
     zeros, add, add_to = rows(width, size)
     zeros_wide, add_wide, add_to_wide = rows(WIDE, size)
+    store_wide = vectors(WIDE).store
 
     @_inlined
-    def see(seen, row, n_species, fields, of_agent, p):  # type: ignore[no-untyped-def]
+    def see(seen, row, n_species, fields, of_agent, tight, p, s):  # type: ignore[no-untyped-def]
         sums = zeros_wide(p)
         for b in range(n_species):
             for k in range(n_radial):
                 weight = load_wide(seen, row + (b * n_radial + k) * WIDE)
                 sums = add_wide(sums, weight, fields, of_agent + (b * n_lm + first) * padded + k, padded)
         add_to_wide(p, first * WIDE, WIDE, sums)
+        square = load_wide(p, first * WIDE) * load_wide(p, first * WIDE)
+        for m in range(first + 1, first + size):
+            square += load_wide(p, m * WIDE) * load_wide(p, m * WIDE)
+        shrink = fields.dtype.type(1.0) / root(square * tight + fields.dtype.type(1.0))
+        store_wide(s, rank * WIDE, shrink)
+        for m in range(first, first + size):
+            store_wide(p, m * WIDE, load_wide(p, m * WIDE) * shrink)
+
+    @_inlined
+    def loosen(p, s, tight, slope):  # type: ignore[no-untyped-def]
+        along = load_wide(p, first * WIDE) * load_wide(slope, first * WIDE)
+        for m in range(first + 1, first + size):
+            along += load_wide(p, m * WIDE) * load_wide(slope, m * WIDE)
+        along *= tight
+        shrink = load_wide(s, rank * WIDE)
+        for m in range(first, first + size):
+            store_wide(slope, m * WIDE, (load_wide(slope, m * WIDE) - along * load_wide(p, m * WIDE)) * shrink)
 
     @_inlined
     def give_back(channels, row, n_species, n_channels, slope, gradient, of_agent):  # type: ignore[no-untyped-def]
@@ -461,7 +480,7 @@ def _of_rank(n_radial: int, n_lm: int, rank: int) -> tuple[Callable[..., Any], C
                     sums = add(sums, weight, slope, first * WIDE + c, WIDE)
                 add_to(gradient, of_agent + (b * n_lm + first) * padded + column, padded, sums)
 
-    return see, give_back
+    return see, loosen, give_back
 
 
 @cache
@@ -470,12 +489,12 @@ def compiled_cubic(n_radial: int, max_rank: int, n_channels: int) -> Callable[..
 
     Returns
     -------
-    add_cubic(species, fields, seen, channels, offsets, tensors, losses, gradient)
+    add_cubic(species, fields, seen, channels, offsets, tightness, tensors, losses, gradient)
         Adds to ``losses[i]`` and ``gradient[i, b, lm, k]`` what the cubic part makes of ``fields[i, b, lm, k]``.
 
     Arrays: ``channels[a, l, c, b, k]``, with the axis of radial functions `lanes` long; ``seen[a, l, b, k, c]``, the
     same numbers, and ``offsets[a, c]`` and ``tensors[a, form, c1, c2, c]`` (`kernels.cubic.slope_tensors`), with an
-    axis of channels that is WIDE long.
+    axis of channels that is WIDE long; ``tightness[a, l]`` (`kernels.cubic.tightness`).
     """
     n_lm = (max_rank + 1) ** 2
     padded = lanes(n_radial)
@@ -484,16 +503,19 @@ def compiled_cubic(n_radial: int, max_rank: int, n_channels: int) -> Callable[..
     _, first, form, first_pair, pairs, weights = cubic.slopes(max_rank)
     of_pair, with_pair = pairs[:, 0].copy(), pairs[:, 1].copy()
     n_forms = len(cubic.slopes(max_rank).forms)
-    see_0, give_0 = _of_rank(n_radial, n_lm, 0)
-    see_1, give_1 = _of_rank(n_radial, n_lm, min(1, max_rank))
-    see_2, give_2 = _of_rank(n_radial, n_lm, min(2, max_rank))
-    see_3, give_3 = _of_rank(n_radial, n_lm, min(3, max_rank))
+    see_0, loosen_0, give_0 = _of_rank(n_radial, n_lm, 0)
+    see_1, loosen_1, give_1 = _of_rank(n_radial, n_lm, min(1, max_rank))
+    see_2, loosen_2, give_2 = _of_rank(n_radial, n_lm, min(2, max_rank))
+    see_3, loosen_3, give_3 = _of_rank(n_radial, n_lm, min(3, max_rank))
 
     @_inlined
-    def cubic_of_some(begin, end, species, fields, seen, channels, offsets, tensors, losses, gradient):  # type: ignore[no-untyped-def]
+    def cubic_of_some(  # type: ignore[no-untyped-def]
+        begin, end, species, fields, seen, channels, offsets, tightness, tensors, losses, gradient
+    ):
         n_species = channels.shape[3]
         real = fields.dtype.type
         p = np.empty(n_lm * WIDE, fields.dtype)
+        s = np.empty((max_rank + 1) * WIDE, fields.dtype)
         slope = np.empty(n_lm * WIDE, fields.dtype)
         gram = np.empty(n_channels * WIDE, fields.dtype)
         for i in range(begin, end):
@@ -503,13 +525,13 @@ def compiled_cubic(n_radial: int, max_rank: int, n_channels: int) -> Callable[..
             store(p, 0, zero(p) - load(offsets, a * WIDE))
             of_rank = n_species * n_radial * WIDE
             row = a * (max_rank + 1) * of_rank
-            see_0(seen, row, n_species, fields, of_agent, p)
+            see_0(seen, row, n_species, fields, of_agent, tightness[a, 0], p, s)
             if max_rank >= 1:
-                see_1(seen, row + of_rank, n_species, fields, of_agent, p)
+                see_1(seen, row + of_rank, n_species, fields, of_agent, tightness[a, 1], p, s)
             if max_rank >= 2:
-                see_2(seen, row + 2 * of_rank, n_species, fields, of_agent, p)
+                see_2(seen, row + 2 * of_rank, n_species, fields, of_agent, tightness[a, 2], p, s)
             if max_rank >= 3:
-                see_3(seen, row + 3 * of_rank, n_species, fields, of_agent, p)
+                see_3(seen, row + 3 * of_rank, n_species, fields, of_agent, tightness[a, 3], p, s)
             loss = zero(p)
             for lm in range(n_lm):
                 by_channel = zero(p)
@@ -526,7 +548,14 @@ def compiled_cubic(n_radial: int, max_rank: int, n_channels: int) -> Callable[..
                             here += WIDE
                 store(slope, lm * WIDE, by_channel)
                 loss += by_channel * load(p, lm * WIDE)
-            losses[i] += total(loss) * real(1.0 / 3.0)  # Euler: the part is homogeneous of degree 3
+            losses[i] += total(loss) * real(1.0 / 3.0)  # Euler: the part is homogeneous of degree 3 in p
+            loosen_0(p, s, tightness[a, 0], slope)
+            if max_rank >= 1:
+                loosen_1(p, s, tightness[a, 1], slope)
+            if max_rank >= 2:
+                loosen_2(p, s, tightness[a, 2], slope)
+            if max_rank >= 3:
+                loosen_3(p, s, tightness[a, 3], slope)
             of_rank = n_channels * n_species * padded
             row = a * (max_rank + 1) * of_rank
             give_0(channels, row, n_species, n_channels, slope, gradient, of_agent)
@@ -538,12 +567,12 @@ def compiled_cubic(n_radial: int, max_rank: int, n_channels: int) -> Callable[..
                 give_3(channels, row + 3 * of_rank, n_species, n_channels, slope, gradient, of_agent)
 
     @njit(nogil=True, cache=True, parallel=True, error_model="numpy")
-    def add_cubic(species, fields, seen, channels, offsets, tensors, losses, gradient):  # type: ignore[no-untyped-def]
+    def add_cubic(species, fields, seen, channels, offsets, tightness, tensors, losses, gradient):  # type: ignore[no-untyped-def]
         n_agents = fields.shape[0]
         for group in prange((n_agents + GROUP - 1) // GROUP):
             cubic_of_some(
                 group * GROUP, min(n_agents, (group + 1) * GROUP),
-                species, fields, seen, channels, offsets, tensors, losses, gradient,
+                species, fields, seen, channels, offsets, tightness, tensors, losses, gradient,
             )  # fmt: skip
 
     return found_again(add_cubic, n_radial, max_rank, n_channels)

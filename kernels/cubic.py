@@ -1,6 +1,7 @@
 """The cubic part of a loss: invariants of three fields, each seen through a few channels.
 
-    p^l_c = sum_n P^l_cn A^l_n - o_c                                  channels; the offset o is of rank 0 only
+    v^l_c = sum_n P^l_cn A^l_n - o_c                                  channels; the offset o is of rank 0 only
+    p^l_c = v^l_c / sqrt(1 + v^l_c . v^l_c t_l)                       saturated; t_l = 1 / ((2 l + 1) c^2)
     I^{l1 l2 l3}_cab = sum_{m1 m2 m3} G_{m1 m2 m3} p^{l1}_{c m1} p^{l2}_{a m2} p^{l3}_{b m3}
     L^(3) = sum theta_cab I_cab
 
@@ -9,6 +10,11 @@ an even sum. G are Gaunt's integrals of three spherical harmonics, scaled so tha
 vectors is 1. Triples (0, l, l) are then p0 p.p; (1, 1, 2) is 3/2 v.T.w and (2, 2, 2) 9/2 tr(TTT) in Cartesian tensors,
 as `kernels.reference` writes them. These are the invariants of third order of ACE (Drautz, Phys. Rev. B 99, 014104
 (2019)) in a reduced basis.
+
+Without the saturation a cubic loss is bounded below in no direction, and an agent that is pushed far enough falls down
+it. With it each |p|^2 stays below 1 / t_l, so that the whole part is bounded; c is the saturation in standard
+deviations of the channels, whose components `mldsim.channels` scales to a variance of one. Derivatives need no more
+than p and s = 1 / sqrt(1 + v . v t): dp = s (dv - t p (p . dv)), and so for gradients: dL/dv = s (g - t p (p . g)).
 
 A channel and its m stand in one row of numbers, ``lm * n_channels + c``, called a component below.
 """
@@ -29,6 +35,11 @@ WIDE = 8
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
+
+
+def tightness(saturation: Array, max_rank: int) -> Array:
+    """t_l of every species: (n_species, max_rank + 1) for saturations c (n_species,)."""
+    return np.asarray(1.0 / ((2.0 * np.arange(max_rank + 1) + 1.0) * np.asarray(saturation)[:, None] ** 2))
 
 
 def triples(max_rank: int) -> list[tuple[int, int, int]]:

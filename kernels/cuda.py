@@ -271,16 +271,17 @@ def compiled(n_radial: int, max_rank: int) -> tuple[Callable[..., Any], Callable
 def cubic_kernel(n_species: int, n_radial: int, max_rank: int, n_channels: int, real: Any) -> Any:
     """The CUDA kernel of the cubic part: a thread for each component, then for each field."""
     n_lm = (max_rank + 1) ** 2
-    n_components = n_lm * n_channels
+    n_ranks, n_components = max_rank + 1, n_lm * n_channels
     n_fields = n_species * n_lm * n_radial
     _, first, form, first_pair, pairs, couplings = cubic.slopes(max_rank)
     weights = couplings.astype(real)
 
     @cuda.jit(fastmath=FAST)
-    def add_cubic(species, fields, channels, offsets, tensors, losses, gradient):  # type: ignore[no-untyped-def]
+    def add_cubic(species, fields, channels, offsets, tightness, tensors, losses, gradient):  # type: ignore[no-untyped-def]
         i = cuda.blockIdx.x
         thread = cuda.threadIdx.x
         p = cuda.shared.array((n_lm, n_channels), real)
+        s = cuda.shared.array((n_ranks, n_channels), real)
         slope = cuda.shared.array((n_lm, n_channels), real)
         partial = cuda.shared.array((1, THREADS), real)
         first_ = cuda.const.array_like(first)
@@ -297,6 +298,15 @@ def cubic_kernel(n_species: int, n_radial: int, max_rank: int, n_channels: int, 
                 for k in range(n_radial):
                     seen += channels[a, rank, c, b, k] * fields[i, b, m, k]
             p[m, c] = seen
+        cuda.syncthreads()
+        for channel in range(thread, (max_rank + 1) * n_channels, THREADS):
+            rank, c = channel // n_channels, channel % n_channels
+            square = real(0.0)
+            for m in range(rank * rank, (rank + 1) * (rank + 1)):
+                square += p[m, c] * p[m, c]
+            s[rank, c] = real(1.0) / real(math.sqrt(real(1.0) + square * tightness[a, rank]))
+            for m in range(rank * rank, (rank + 1) * (rank + 1)):
+                p[m, c] *= s[rank, c]
         cuda.syncthreads()
         loss = real(0.0)
         for component in range(thread, n_components, THREADS):
@@ -315,7 +325,16 @@ def cubic_kernel(n_species: int, n_radial: int, max_rank: int, n_channels: int, 
         partial[0, thread] = loss
         block_sum(partial, thread)
         if thread == 0:
-            losses[i] += partial[0, 0] * real(1.0 / 3.0)  # Euler: the part is homogeneous of degree 3
+            losses[i] += partial[0, 0] * real(1.0 / 3.0)  # Euler: the part is homogeneous of degree 3 in p
+        for channel in range(thread, (max_rank + 1) * n_channels, THREADS):
+            rank, c = channel // n_channels, channel % n_channels
+            along = real(0.0)
+            for m in range(rank * rank, (rank + 1) * (rank + 1)):
+                along += p[m, c] * slope[m, c]
+            along *= tightness[a, rank]
+            for m in range(rank * rank, (rank + 1) * (rank + 1)):
+                slope[m, c] = (slope[m, c] - along * p[m, c]) * s[rank, c]
+        cuda.syncthreads()
         for f in range(thread, n_fields, THREADS):
             b = f // (n_lm * n_radial)
             m = f // n_radial % n_lm
@@ -333,9 +352,9 @@ def cubic_kernel(n_species: int, n_radial: int, max_rank: int, n_channels: int, 
 def compiled_cubic(n_radial: int, max_rank: int, n_channels: int) -> Callable[..., Any]:
     """The pass of the cubic part, as `kernels.cpu.compiled_cubic`, for arrays made by `put`."""
 
-    def add_cubic(species, fields, seen, channels, offsets, tensors, losses, gradient):  # type: ignore[no-untyped-def]  # noqa: ARG001 (`channels` in the order of the CPU)
+    def add_cubic(species, fields, seen, channels, offsets, tightness, tensors, losses, gradient):  # type: ignore[no-untyped-def]  # noqa: ARG001 (`channels` in the order of the CPU)
         kernel = cubic_kernel(channels.shape[3], n_radial, max_rank, n_channels, fields.dtype.type)
-        kernel[fields.shape[0], THREADS](species, fields, channels, offsets, tensors, losses, gradient)
+        kernel[fields.shape[0], THREADS](species, fields, channels, offsets, tightness, tensors, losses, gradient)
 
     return add_cubic
 

@@ -213,6 +213,33 @@ def components(  # type: ignore[no-untyped-def]
                             slope[i, q, m * n_channels + c, d] = dpsi * y[m] * unit[d] + psi * inverse * dy[d, m]
 
 
+@njit(nogil=True, cache=True, parallel=True, error_model="numpy")
+def saturate(species, count, neighbor, tightness, value, slope):  # type: ignore[no-untyped-def]
+    """Saturate in place what `components` has made, values and slopes; `tightness` as in `kernels.cubic`."""
+    n_ranks = tightness.shape[1]
+    n_channels = value.shape[1] // (n_ranks * n_ranks)
+    for i in prange(value.shape[0]):
+        for rank in range(n_ranks):
+            t = tightness[species[i], rank]
+            first, end = rank * rank * n_channels, (rank + 1) * (rank + 1) * n_channels
+            for c in range(first, first + n_channels):
+                square = 0.0
+                for v in range(c, end, n_channels):
+                    square += value[i, v] ** 2
+                s = 1.0 / np.sqrt(1.0 + square * t)
+                for v in range(c, end, n_channels):
+                    value[i, v] *= s
+                for q in range(count[i]):
+                    if neighbor[i, q] < 0:
+                        continue
+                    for d in range(3):
+                        along = 0.0
+                        for v in range(c, end, n_channels):
+                            along += value[i, v] * slope[i, q, v, d]
+                        for v in range(c, end, n_channels):
+                            slope[i, q, v, d] = s * (slope[i, q, v, d] - t * along * value[i, v])
+
+
 @njit(nogil=True, cache=True, parallel=True, error_model="numpy", fastmath={"contract"})
 def cubic_rows(  # type: ignore[no-untyped-def]
     species, count, neighbor, value, slope, first, factors, weights, slots, first_slot, of_slot, reciprocal,
@@ -220,7 +247,7 @@ def cubic_rows(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Fill the columns of the cubic part, ``design[3 i + d, species * n_columns + first_column + feature]``.
 
-    `neighbor`, `value`, `slope` as made by `components`; the next six as in `kernels.cubic.Monomials`.
+    `neighbor`, `value`, `slope` as made by `components` and saturated; the next six as in `kernels.cubic.Monomials`.
     """
     n_features = first.size - 1
     n_species = design.shape[1] // n_columns
@@ -265,9 +292,31 @@ def cubic_rows(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, parallel=True, error_model="numpy")
-def _curvature(species, value, first, factors, weights, coefficients, gradient, curvature):  # type: ignore[no-untyped-def]
-    """First and second derivatives of each agent's cubic part by its components."""
+def _curvature(  # type: ignore[no-untyped-def]
+    species, value, tightness, first, factors, weights, coefficients, gradient, curvature
+):
+    """First and second derivatives of each agent's cubic part by its components before their saturation.
+
+    With g, H the derivatives by the saturated p, and the indices those of one channel,
+
+        d2L/dv dv = J H J - s^2 t [ g p + p g + g.p (1 - 3 t p p) ],    J = s (1 - t p p).
+    """
+    n_ranks = tightness.shape[1]
+    n_components = value.shape[1]
+    n_channels = n_components // (n_ranks * n_ranks)
     for i in prange(value.shape[0]):
+        p = np.empty(n_components)
+        shrink = np.empty(n_ranks * n_channels)
+        for rank in range(n_ranks):
+            begin, end = rank * rank * n_channels, (rank + 1) * (rank + 1) * n_channels
+            for c in range(n_channels):
+                square = 0.0
+                for v in range(begin + c, end, n_channels):
+                    square += value[i, v] ** 2
+                s = 1.0 / np.sqrt(1.0 + square * tightness[species[i], rank])
+                shrink[rank * n_channels + c] = s
+                for v in range(begin + c, end, n_channels):
+                    p[v] = s * value[i, v]
         gradient[i] = 0.0
         curvature[i] = 0.0
         for f in range(first.size - 1):
@@ -275,22 +324,51 @@ def _curvature(species, value, first, factors, weights, coefficients, gradient, 
             for t in range(first[f], first[f + 1]):
                 x, y, z = factors[t]
                 w = weights[t] * theta
-                px, py, pz = w * value[i, x], w * value[i, y], w * value[i, z]
-                gradient[i, x] += value[i, y] * pz
-                gradient[i, y] += value[i, z] * px
-                gradient[i, z] += value[i, x] * py
+                px, py, pz = w * p[x], w * p[y], w * p[z]
+                gradient[i, x] += p[y] * pz
+                gradient[i, y] += p[z] * px
+                gradient[i, z] += p[x] * py
                 curvature[i, x, y] += pz
                 curvature[i, y, x] += pz
                 curvature[i, y, z] += px
                 curvature[i, z, y] += px
                 curvature[i, z, x] += py
                 curvature[i, x, z] += py
+        for channel in range(n_ranks * n_channels):
+            rank, c = channel // n_channels, channel % n_channels
+            t, s = tightness[species[i], rank], shrink[channel]
+            begin, end = rank * rank * n_channels + c, (rank + 1) * (rank + 1) * n_channels
+            for other in range(n_components):
+                along = 0.0
+                for v in range(begin, end, n_channels):
+                    along += p[v] * curvature[i, v, other]
+                for v in range(begin, end, n_channels):
+                    curvature[i, v, other] = s * (curvature[i, v, other] - t * along * p[v])
+            for other in range(n_components):
+                along = 0.0
+                for v in range(begin, end, n_channels):
+                    along += p[v] * curvature[i, other, v]
+                for v in range(begin, end, n_channels):
+                    curvature[i, other, v] = s * (curvature[i, other, v] - t * along * p[v])
+        for channel in range(n_ranks * n_channels):
+            rank, c = channel // n_channels, channel % n_channels
+            t, s = tightness[species[i], rank], shrink[channel]
+            begin, end = rank * rank * n_channels + c, (rank + 1) * (rank + 1) * n_channels
+            along = 0.0
+            for v in range(begin, end, n_channels):
+                along += p[v] * gradient[i, v]
+            for v in range(begin, end, n_channels):
+                for u in range(begin, end, n_channels):
+                    bend = gradient[i, u] * p[v] + p[u] * gradient[i, v] - 3.0 * t * along * p[u] * p[v]
+                    curvature[i, u, v] -= s * s * t * (bend + (along if u == v else 0.0))
+            for v in range(begin, end, n_channels):
+                gradient[i, v] = s * (gradient[i, v] - t * along * p[v])
 
 
 @njit(nogil=True, cache=True, parallel=True, error_model="numpy", fastmath={"contract"})
 def channel_rows(  # type: ignore[no-untyped-def]
     local, species, shift, count, entries, cutoff, start, per_row, table, rank, fields, means, neighbor, value, slope,
-    first, factors, weights, coefficients, reciprocal, design,
+    tightness, first, factors, weights, coefficients, reciprocal, design,
 ):  # fmt: skip
     """How the forces change with the channels themselves, at given coefficients of the cubic part.
 
@@ -305,7 +383,7 @@ def channel_rows(  # type: ignore[no-untyped-def]
     n_channels = n_components // n_lm
     gradient = np.empty((n_agents, n_components))
     curvature = np.empty((n_agents, n_components, n_components))
-    _curvature(species, value, first, factors, weights, coefficients, gradient, curvature)
+    _curvature(species, value, tightness, first, factors, weights, coefficients, gradient, curvature)
     design[:] = 0.0
     for chunk in prange((rank + 1) * n_channels):
         lower, c = chunk // n_channels, chunk % n_channels

@@ -78,7 +78,14 @@ CONTRACTIONS = {
 
 
 def cubic_part(
-    u: Array, r: Array, psi: Array, dpsi: Array, offset: Array, features: NDArray[np.int64], coefficients: Array
+    u: Array,
+    r: Array,
+    psi: Array,
+    dpsi: Array,
+    offset: Array,
+    saturation: float,
+    features: NDArray[np.int64],
+    coefficients: Array,
 ) -> tuple[float, Array]:
     """Cubic part of the loss of one agent, and how it changes with its position by way of each of its neighbours.
 
@@ -90,6 +97,8 @@ def cubic_part(
         Radial functions of the channels of each rank, and derivatives.
     offset : (n_channels,)
         Of rank 0.
+    saturation : float
+        c: the length of a channel of rank l saturates at c sqrt(2 l + 1).
     features : (n_features, 4)
         See `kernels.cubic.features`.
     coefficients : (n_features,), eV
@@ -106,9 +115,18 @@ def cubic_part(
         along = np.einsum("cn,nd,n...->cnd...", dpsi[rank], u, shape)
         slopes.append(along + np.einsum("cn,nd...->cnd...", psi[rank], change))
     channels[0] = channels[0] - offset
+    pole = np.array([0.0, 0.0, 1.0])
+    for rank, (v, slope) in enumerate(zip(channels, slopes, strict=True)):
+        # In Cartesian tensors, whose squares are those of Racah's harmonics times that of a unit vector.
+        unit = (tensors(rank, pole) ** 2).sum() * (2 * rank + 1) * saturation**2
+        inner = tuple(range(1, v.ndim))
+        root = np.sqrt(1.0 + (v**2).sum(axis=inner) / unit)
+        changed = np.einsum("cx,cndx->cnd", v.reshape(len(v), -1), slope.reshape(*slope.shape[:3], -1))
+        channels[rank] = np.einsum("c,c...->c...", 1.0 / root, v)
+        slopes[rank] = np.einsum("c,cnd...->cnd...", 1.0 / root, slope)
+        slopes[rank] -= np.einsum("c,cnd,c...->cnd...", 1.0 / (unit * root**3), changed, v)
     loss, gradient = 0.0, np.zeros_like(u)
     ranks = [found for found in CONTRACTIONS if max(found) < len(psi)]
-    pole = np.array([0.0, 0.0, 1.0])
     for number, triple in enumerate(sorted(ranks)):
         mine = features[:, 0] == number
         x, y, z = CONTRACTIONS[triple]
@@ -153,7 +171,7 @@ def descend(
     wall_radius: Array,
     wall_stiffness: float,
     reciprocal: bool,
-    cubic: tuple[Array, Array, NDArray[np.int64], Array] | None = None,
+    cubic: tuple[Array, Array, Array, NDArray[np.int64], Array] | None = None,
 ) -> tuple[Array, Array]:
     """Losses and forces of all agents.
 
@@ -176,7 +194,7 @@ def descend(
     reciprocal : bool
         True: each agent descends the sum of all losses (a pair's wall is shared half and half).
         False: each descends its own.
-    cubic : (channels, offsets, features, coefficients), optional
+    cubic : (channels, offsets, saturation, features, coefficients), optional
         Arrays of `mldsim.loss.Cubic`, and `kernels.cubic.features`.
 
     Returns
@@ -212,9 +230,9 @@ def descend(
             gradient += (across @ u - (across * cosine).sum(axis=1)[:, None] * u) / r[:, None]
 
         if cubic is not None:
-            channels, offsets, features, coefficients = cubic
+            channels, offsets, saturation, features, coefficients = cubic
             psi, dpsi = channels[a] @ phi.T, channels[a] @ dphi.T
-            loss, slope = cubic_part(u, r, psi, dpsi, offsets[a], features, coefficients[a])
+            loss, slope = cubic_part(u, r, psi, dpsi, offsets[a], saturation[a], features, coefficients[a])
             losses[i] += loss
             gradient += slope
 

@@ -11,8 +11,9 @@ fields of one rank and species they are the leading eigenvectors u of C^1/2 W C 
 with the forces linearised about the last ones, then the coefficients anew with the changed channels. A step that does
 not lower the error is halved; the steps end when that does not help either.
 
-The channels are scaled to unit covariance, which changes no force: it keeps the numbers of the fit and of single
-precision near one. What each step buys was measured: docs/models.md.
+The channels are scaled to unit covariance: it keeps the numbers of the fit and of single precision near one, gives
+their saturation (`kernels.cubic`) a unit, and changes no force but by way of that. What each step buys was measured:
+docs/models.md.
 """
 
 from __future__ import annotations
@@ -184,7 +185,8 @@ def find_channels(
     n_features = len(features(n_channels, matrix.settings.max_rank))
 
     def cubic(channels: Array) -> Cubic:
-        return Cubic(channels, moments.offsets(channels), np.zeros((n_species, n_features)))
+        saturation = np.full(n_species, matrix.settings.saturation)
+        return Cubic(channels, moments.offsets(channels), saturation, np.zeros((n_species, n_features)))
 
     channels = whitened(moments, leading(moments, quadratic, n_channels))
     if steps == 0:

@@ -558,6 +558,8 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
                         help="combinations of the fields that the cubic part sees (default: 4)")  # fmt: skip
     parser.add_argument("--channel-steps", type=_int, metavar="N",
                         help="times that the channels are improved at most (default: 3)")  # fmt: skip
+    parser.add_argument("--saturation", type=_float, metavar="C",
+                        help="where channels saturate, in their standard deviations (default: 4)")  # fmt: skip
     parser.add_argument("--radial", type=_int, metavar="K", help="radial functions per pair of species (default: 10)")
     parser.add_argument("--cutoff", type=_float, metavar="A", help="reach of a pair, angstrom (default: 5)")
     parser.add_argument("--ridge", type=_float, metavar="X",
@@ -601,6 +603,7 @@ def _fit_settings(options: argparse.Namespace, known: Kept | None) -> FitSetting
         "cutoff": options.cutoff,
         "n_channels": options.channels,
         "channel_steps": options.channel_steps,
+        "saturation": options.saturation,
         "ridge": options.ridge,
         "net_force_weight": options.net_force_weight,
         "torque_weight": options.torque_weight,
@@ -609,8 +612,11 @@ def _fit_settings(options: argparse.Namespace, known: Kept | None) -> FitSetting
     asked = {name: value for name, value in asked.items() if value is not None}
     settings = FitSettings() if known is None else DesignMatrix.from_form(known.model.form).settings
     settings = replace(settings, **(dict(known.choices if known else {}) | asked))
-    if settings.order < 3 and (options.channels is not None or options.channel_steps is not None):
-        raise InputError("--channels and --channel-steps are of the cubic part; give --order 3 with them.")
+    of_cubic = (options.channels, options.channel_steps, options.saturation)
+    if settings.order < 3 and any(option is not None for option in of_cubic):
+        raise InputError(
+            "--channels, --channel-steps and --saturation are of the cubic part; give --order 3 with them."
+        )
     if known is not None and options.channel_steps is not None:
         raise InputError("The channels of kept sums are fixed; leave out --channel-steps, or fit all frames anew.")
     return settings

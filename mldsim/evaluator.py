@@ -136,6 +136,7 @@ class Evaluator:
                 in_lanes(channels.transpose(0, 1, 3, 2), cubic.WIDE),
                 in_lanes(channels.reshape(n, model.max_rank + 1, c, n, k), filled),
                 in_lanes(model.cubic.offsets, cubic.WIDE),
+                put(cubic.tightness(model.cubic.saturation, model.max_rank).astype(real)),
                 in_lanes(tensors, cubic.WIDE),
             )
 

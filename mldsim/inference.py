@@ -32,7 +32,7 @@ from mldsim.equations import NormalEquations
 from mldsim.errors import InputError, WorkFailed
 from mldsim.evaluator import TABLE_ROWS, Evaluator
 from mldsim.kernels import design
-from mldsim.kernels.cubic import WIDE, features, monomials
+from mldsim.kernels.cubic import WIDE, features, monomials, tightness
 from mldsim.kernels.neighbors import IMAGES, build_list
 from mldsim.loss import Committee, Cubic, FittedRanges, LossModel, Scope, Wall
 from mldsim.molecules import find_molecules
@@ -56,8 +56,12 @@ FORM = {
     "n_radial": "--radial",
     "cutoff": "--cutoff",
     "n_channels": "--channels",
+    "saturation": "--saturation",
 }
 """Settings that say what is summed, and their options; ridge and weights can be changed afterwards."""
+
+OF_CUBIC = ("n_channels", "saturation")
+"""Those that matter for order 3 only."""
 
 WITNESS_RIDGE = 1e-7
 """Of a fit that is not run, only compared: it need not be steadied more than rounding asks for."""
@@ -76,6 +80,9 @@ CHANNEL_AGENTS = 20_000
 
 MOST_STEPS = 20
 """Of the search for channels; three are usual."""
+
+LEAST_BOUND = 1e3
+"""Largest saturation: no channel comes so far, and the cubic part is free."""
 
 MOST_NAMED = 100
 """Bad frames in a model's card."""
@@ -96,6 +103,8 @@ class FitSettings:
         Of the cubic part; used for order 3 only.
     channel_steps : int
         How often the channels are improved, see `mldsim.channels`.
+    saturation : float
+        Of the channels, in their standard deviations: what keeps the cubic part bounded, see `kernels.cubic`.
     ridge : float
         Added to the unit diagonal of the scaled normal equations.
     net_force_weight : float
@@ -113,6 +122,7 @@ class FitSettings:
     cutoff: float = 5.0
     n_channels: int = 4
     channel_steps: int = 3
+    saturation: float = 4.0
     ridge: float = 1e-7
     net_force_weight: float = 3.0
     torque_weight: float = 0.0
@@ -126,6 +136,8 @@ class FitSettings:
             raise InputError(f"--channels must lie between 1 and {WIDE}; {self.n_channels} was given.")
         if not 0 <= self.channel_steps <= MOST_STEPS:
             raise InputError(f"--channel-steps must lie between 0 and {MOST_STEPS}; {self.channel_steps} was given.")
+        if not 0.5 <= self.saturation <= LEAST_BOUND:
+            raise InputError(f"--saturation must lie between 0.5 and {LEAST_BOUND:g}; {self.saturation:g} was given.")
         if not 0 <= self.max_rank <= 3:
             raise InputError(f"--max-rank must lie between 0 and 3; {self.max_rank} was given.")
         if self.order == 1 and self.max_rank > 0:
@@ -201,6 +213,8 @@ class DesignMatrix:
         self.cubic = cubic
         self.n_fields = len(symbols) * radial.n_radial
         n_channels = cubic.n_channels if cubic is not None else 0
+        if cubic is not None:
+            self._tightness = tightness(cubic.saturation, settings.max_rank)
         self.columns = design.n_features(self.n_fields, settings.order, settings.max_rank, n_channels)
         self._index = design.feature_index(self.n_fields, settings.max_rank)
         rows = TABLE_ROWS[Precision.DOUBLE]
@@ -231,6 +245,7 @@ class DesignMatrix:
                     "n_channels": self.cubic.n_channels,
                     "channels": self.cubic.channels.tolist(),
                     "offsets": self.cubic.offsets.tolist(),
+                    "saturation": self.cubic.saturation.tolist(),
                 }
             ),
         }
@@ -252,12 +267,15 @@ class DesignMatrix:
                 n_radial=int(form["n_radial"]),
                 cutoff=float(form["cutoff"]),
                 n_channels=int(form.get("n_channels", FitSettings.n_channels)),
+                saturation=float(form["saturation"][0]) if "saturation" in form else FitSettings.saturation,
             )
-            channels, offsets = (np.array(form.get(key, []), np.float64) for key in ("channels", "offsets"))
+            channels, offsets, saturation = (
+                np.array(form.get(key, []), np.float64) for key in ("channels", "offsets", "saturation")
+            )
             symbols = tuple(str(symbol) for symbol in form["symbols"])
             radius = np.array(form["wall_radius"], np.float64)
             stiffness = float(form["wall_stiffness"])
-        except (KeyError, TypeError, ValueError):
+        except (IndexError, KeyError, TypeError, ValueError):
             raise InputError("The form of the kept sums cannot be read; fit all frames anew.") from None
         n = len(symbols)
         if radius.shape != (n, n) or not (radius > 0).all() or not (radius < settings.cutoff).all() or stiffness <= 0:
@@ -266,9 +284,11 @@ class DesignMatrix:
         if settings.order == 3:
             n_channels = settings.n_channels
             shape = (n, settings.max_rank + 1, n_channels, n * settings.n_radial)
-            if channels.shape != shape or offsets.shape != (n, n_channels) or not np.isfinite(channels).all():
+            shapes = channels.shape, offsets.shape, saturation.shape
+            if shapes != (shape, (n, n_channels), (n,)) or not np.isfinite(channels).all() or (saturation <= 0).any():
                 raise InputError("The channels of the kept sums cannot be; fit all frames anew.")
-            cubic = Cubic(channels, offsets, np.zeros((n, len(features(n_channels, settings.max_rank)))))
+            nothing = np.zeros((n, len(features(n_channels, settings.max_rank))))
+            cubic = Cubic(channels, offsets, saturation, nothing)
         radial = water_basis(symbols, settings.n_radial, settings.cutoff)
         matrix = cls(symbols, settings, radial, Wall(stiffness, radius), cubic)
         if matrix.form() != dict(form):
@@ -350,9 +370,12 @@ class DesignMatrix:
         )  # fmt: skip
         if self.cubic is not None:
             self._seen = self._components(species)
+            neighbor, value, slope = self._seen
+            seen = value.copy(), slope.copy()
+            design.saturate(species, self._pairs[3], neighbor, self._tightness, *seen)
             first_column = self.columns - self.cubic.coefficients.shape[1]
             design.cubic_rows(
-                species, self._pairs[3], *self._seen, *monomials(self.cubic.n_channels, self.settings.max_rank),
+                species, self._pairs[3], neighbor, *seen, *monomials(self.cubic.n_channels, self.settings.max_rank),
                 self.settings.scope is Scope.SHARED, self.columns, first_column, rows,
             )  # fmt: skip
         return rows, wall, fields, shortest
@@ -396,8 +419,8 @@ class DesignMatrix:
         rows = np.empty((3 * len(species), self.cubic.channels.size))
         terms = monomials(self.cubic.n_channels, self.settings.max_rank)
         design.channel_rows(
-            *self._pairs, self._table, self.settings.max_rank, fields, means, *self._seen, terms.first, terms.factors,
-            terms.weights, coefficients, self.settings.scope is Scope.SHARED, rows,
+            *self._pairs, self._table, self.settings.max_rank, fields, means, *self._seen, self._tightness,
+            terms.first, terms.factors, terms.weights, coefficients, self.settings.scope is Scope.SHARED, rows,
         )  # fmt: skip
         return rows
 
@@ -810,7 +833,7 @@ class _Fit:
                 value.value if isinstance(value, Scope) else value
                 for value in (getattr(settings, setting), getattr(matrix.settings, setting))
             )
-            if mine != theirs and (setting != "n_channels" or settings.order == 3):
+            if mine != theirs and (setting not in OF_CUBIC or settings.order == 3):
                 raise InputError(
                     f"The kept sums are of {option} {theirs}, and {mine} was asked for; "
                     "leave the option out, or fit all frames anew."
@@ -1006,8 +1029,8 @@ class _Fit:
 
     def bounded_solution(self) -> tuple[NDArray[np.float64], dict[str, Any]]:
         """Coefficients with a quadratic that is bounded below, and what that costs."""
-        if self.settings.order != 2:
-            raise InputError("--bounded makes a quadratic bounded below: give --order 2 with it.")
+        if self.settings.order < 2:
+            raise InputError("--bounded makes a quadratic bounded below: give --order 2 or 3 with it.")
         equations = self._equations()
         found = bounded_solution(equations, self.settings.ridge, self.matrix.quadratic_blocks(), self.stage("solve"))
         both = np.stack([equations.solve(self.settings.ridge), found.coefficients], axis=1)

@@ -112,12 +112,15 @@ class Cubic:
         P: each channel as a combination of the fields of its rank.
     offsets : (n_species, n_channels) float64
         o, taken off the channels of rank 0.
+    saturation : (n_species,) float64
+        c: a channel of rank l is saturated at a length of c sqrt(2 l + 1).
     coefficients : (n_species, n_features) float64, eV
         theta, in the order of `kernels.cubic.features`.
     """
 
     channels: NDArray[np.float64]
     offsets: NDArray[np.float64]
+    saturation: NDArray[np.float64]
     coefficients: NDArray[np.float64]
 
     @property
@@ -242,6 +245,7 @@ def _file_schema() -> type[BaseModel]:
     class CubicEntry(Strict):
         channels: list[Annotated[list[list[finite]], Field(min_length=1, max_length=MOST_CHANNELS)]]
         offsets: Annotated[list[finite], Field(min_length=1, max_length=MOST_CHANNELS)]
+        saturation: positive
         coefficients: list[finite]
 
     class LossEntry(Strict):
@@ -607,6 +611,7 @@ def _content(model: LossModel) -> dict[str, Any]:
         return {
             "channels": [[rounded(channel) for channel in channels] for channels in cubic.channels[i]],
             "offsets": rounded(cubic.offsets[i]),
+            "saturation": float(cubic.saturation[i]),
             "coefficients": rounded(cubic.coefficients[i]),
         }
 

@@ -45,8 +45,8 @@ class HydrogenBonds:
         self._hydrogens = oxygen_first[:, 1]
         self._mean = BlockMean()
 
-    def add(self, frame: Frame) -> None:
-        """Count the bonds of one frame.
+    def pairs(self, frame: Frame) -> NDArray[np.intp]:
+        """The hydrogen and the accepting oxygen of every hydrogen bond of one frame, (n_bonds, 2) intp.
 
         Raises
         ------
@@ -70,8 +70,12 @@ class HydrogenBonds:
         to_acceptor = nearest(oxygens[both[entry, 1]] - donor, box)
         cosine = np.einsum("ij,ij->i", to_hydrogen, to_acceptor)
         cosine /= np.linalg.norm(to_hydrogen, axis=1) * np.linalg.norm(to_acceptor, axis=1)
-        n_bonds = int(np.count_nonzero(cosine > np.cos(np.radians(WIDEST_ANGLE))))
-        self._mean.add(2.0 * n_bonds / max(len(self._oxygens), 1))
+        bonded = cosine > np.cos(np.radians(WIDEST_ANGLE))
+        return np.stack([self._hydrogens[bond[bonded]], self._oxygens[both[entry[bonded], 1]]], axis=1)
+
+    def add(self, frame: Frame) -> None:
+        """Count the bonds of one frame; raises as `pairs`."""
+        self._mean.add(2.0 * len(self.pairs(frame)) / max(len(self._oxygens), 1))
 
     def result(self) -> Number:
         """Mean number of hydrogen bonds that a molecule takes part in."""

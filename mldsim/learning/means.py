@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mldsim.dataset import LabelledFrames, Progress
 from mldsim.doubt import Doubt
-from mldsim.inference import FitSettings, infer
+from mldsim.inference import OF_CUBIC, FitSettings, infer
 from mldsim.labelling import Configurations, Engine, label
 from mldsim.learning.limits import AgentDoubt
 from mldsim.learning.loop import Means
@@ -106,9 +106,10 @@ def settings_of(model: LossModel) -> FitSettings:
     }
     if model.cubic is not None:
         form["n_channels"] = model.cubic.n_channels
+        form["saturation"] = float(model.cubic.saturation[0])
     carded = {
         item.name: type(getattr(usual, item.name))(value)
         for item in fields(FitSettings)
-        if item.name not in {*form, "n_channels"} and type(value := model.card.get(item.name)) in (int, float)
+        if item.name not in {*form, *OF_CUBIC} and type(value := model.card.get(item.name)) in (int, float)
     }
     return FitSettings(**form, **carded)

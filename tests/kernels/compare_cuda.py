@@ -71,7 +71,7 @@ def compared(max_rank: int) -> dict[str, object]:
         if scope is Scope.SHARED:
             cubic = Cubic(
                 rng.normal(size=(2, max_rank + 1, N_CHANNELS, width)) * 0.2, rng.normal(size=(2, N_CHANNELS)),
-                rng.normal(size=(2, len(columns))) * 0.05,
+                np.array([1.0, 2.0]), rng.normal(size=(2, len(columns))) * 0.05,
             )  # fmt: skip
         model = LossModel(
             "test", ("O", "H"), np.array([15.999, 1.008]), scope, 3 if cubic else 2, max_rank,
@@ -82,7 +82,7 @@ def compared(max_rank: int) -> dict[str, object]:
         losses, forces = descend(
             positions, species, box, CUTOFF, model.radial.exponent, model.radial.coefficients, model.linear,
             model.quadratic, model.wall.radius, model.wall.stiffness, scope is Scope.SHARED,
-            None if cubic is None else (cubic.channels, cubic.offsets, columns, cubic.coefficients),
+            None if cubic is None else (cubic.channels, cubic.offsets, cubic.saturation, columns, cubic.coefficients),
         )  # fmt: skip
         closest = closest_pair(positions, species, box, model.wall.radius)
         covered["wall"] |= closest < 1.0

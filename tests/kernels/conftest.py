@@ -14,6 +14,7 @@ def random_cubic(rank: int, n_channels: int, n_fields: int, seed: int = 0) -> Cu
     return Cubic(
         channels=rng.normal(size=(2, rank + 1, n_channels, n_fields)) * 0.3,
         offsets=rng.normal(size=(2, n_channels)),
+        saturation=np.array([1.5, 3.0]),
         coefficients=rng.normal(size=(2, len(features(n_channels, rank)))) * 0.1,
     )
 

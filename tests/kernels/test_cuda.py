@@ -107,7 +107,7 @@ def test_compiles_to_ptx(precision: str, cc: tuple[int, int], compiler: Any) -> 
     add_cubic = cuda.cubic_kernel(2, 8, 3, 4, np.dtype(precision).type)
     for kernel, signature in (
         (gradients, (*pairs, *radial, three, six, rows, real, real[::1], four, real[::1], four)),
-        (add_cubic, (types.int32[::1], four, five, rows, five, real[::1], four)),
+        (add_cubic, (types.int32[::1], four, five, rows, rows, five, real[::1], four)),
         (forces, (*pairs, *radial, four, rows, real, real, rows)),
     ):
         ptx = compiler(kernel.py_func, signature, cc)

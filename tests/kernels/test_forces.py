@@ -19,7 +19,8 @@ def oracle(model: LossModel, positions, species, box):
     cubic = model.cubic
     third = None
     if cubic is not None:
-        third = cubic.channels, cubic.offsets, features(cubic.n_channels, model.max_rank), cubic.coefficients
+        columns = features(cubic.n_channels, model.max_rank)
+        third = cubic.channels, cubic.offsets, cubic.saturation, columns, cubic.coefficients
     return reference.descend(
         positions, species, box, model.cutoff, model.radial.exponent, model.radial.coefficients, model.linear,
         model.quadratic, model.wall.radius, model.wall.stiffness, model.scope is Scope.SHARED,

@@ -22,9 +22,10 @@ SPECIES = np.tile(np.int32([0, 1, 1]), 8)
 WALL = Wall(30.0, np.array([[2.25, 0.80], [0.80, 1.20]]))  # the radii that a fit gives to water
 N_CHANNELS = 2
 SETTINGS = FitSettings(order=3, max_rank=1, n_radial=4, cutoff=4.5, n_channels=N_CHANNELS, channel_steps=6, ridge=1e-10)
+SETTINGS = dataclasses.replace(SETTINGS, saturation=1e3)  # channels of any span are as good as the model's own then
 
 
-def known_model(scope: Scope) -> LossModel:
+def known_model(scope: Scope, saturation: float = 1e3) -> LossModel:
     """Linear, quadratic and cubic parts that each make forces of the same size."""
     rng = np.random.default_rng(5)
     quadratic = rng.normal(size=(2, 2, 8, 8)) * 0.05
@@ -33,7 +34,7 @@ def known_model(scope: Scope) -> LossModel:
         rng.normal(size=(2, 8)) * 0.2, quadratic + quadratic.transpose(0, 1, 3, 2),
         FittedRanges({}, np.zeros((2, 8, 2))),
         cubic=Cubic(
-            rng.normal(size=(2, 2, N_CHANNELS, 8)) * 0.3, rng.normal(size=(2, N_CHANNELS)),
+            rng.normal(size=(2, 2, N_CHANNELS, 8)) * 0.3, rng.normal(size=(2, N_CHANNELS)), np.full(2, saturation),
             rng.normal(size=(2, len(features(N_CHANNELS, 1)))),
         ),
     )  # fmt: skip
@@ -73,6 +74,34 @@ def test_a_cubic_model_is_recovered_when_its_channels_are_known(scope: Scope) ->
     assert model.cubic is not None
     if scope is Scope.OWN:  # descended together, pairs may be given to either agent
         assert found.cubic.coefficients == pytest.approx(model.cubic.coefficients, abs=1e-4)
+
+
+@pytest.mark.parametrize("scope", list(Scope), ids=lambda scope: scope.value)
+def test_forces_change_with_the_channels_as_their_rows_say(scope: Scope) -> None:
+    """Finite differences, where the saturation bends the channels much; the offsets follow them."""
+    model = known_model(scope, saturation=1.2)
+    cubic = model.cubic
+    assert cubic is not None
+    settings = dataclasses.replace(SETTINGS, scope=scope)
+    matrix = DesignMatrix(model.symbols, settings, model.radial, WALL, cubic)
+    (positions,) = frames_of(model, 1).positions
+    box = np.full(3, 6.4)
+    _, _, fields, _ = matrix.rows(positions, SPECIES, box)
+    means = np.array([fields[a == SPECIES, 0].mean(axis=0) for a in range(2)])
+    rows = matrix.channel_rows(SPECIES, fields, means, cubic.coefficients).reshape(-1, *cubic.channels.shape)
+
+    def forces(place: tuple[int, ...], change: float) -> np.ndarray:
+        channels, offsets = cubic.channels.copy(), cubic.offsets.copy()
+        channels[place] += change
+        if place[1] == 0:
+            offsets[place[0], place[2]] += change * means[place[0], place[3]]
+        changed = dataclasses.replace(model, cubic=dataclasses.replace(cubic, channels=channels, offsets=offsets))
+        return Evaluator(changed, SPECIES, box, device=DeviceKind.CPU, precision=Precision.DOUBLE)(positions).forces
+
+    for place in [(0, 0, 1, 2), (1, 0, 0, 5), (0, 1, 0, 3), (1, 1, 1, 6)]:
+        slope = (forces(place, 1e-5) - forces(place, -1e-5)).ravel() / 2e-5
+        assert np.abs(slope).max() > 0.01
+        assert rows[:, *place] == pytest.approx(slope, abs=1e-6 * np.abs(slope).max())
 
 
 @pytest.mark.parametrize("scope", list(Scope), ids=lambda scope: scope.value)

@@ -46,8 +46,9 @@ def some_model(rank: int = 1, order: int = 2) -> LossModel:
 def some_cubic(rank: int) -> Cubic:
     rng = np.random.default_rng(6)
     return Cubic(
-        rng.normal(size=(2, rank + 1, 2, 8)), rng.normal(size=(2, 2)), rng.normal(size=(2, len(features(2, rank))))
-    )
+        rng.normal(size=(2, rank + 1, 2, 8)), rng.normal(size=(2, 2)), np.array([3.0, 5.0]),
+        rng.normal(size=(2, len(features(2, rank)))),
+    )  # fmt: skip
 
 
 def forces(model: LossModel) -> np.ndarray:
@@ -223,6 +224,8 @@ def test_a_field_that_cannot_be_right_is_named(change: Callable[[dict], None], t
         (at("losses.O.cubic.channels.1.0", [0.0]), "'losses.O.cubic.channels.1' must have 2 lists of 8 numbers"),
         (at("losses.O.cubic.channels.1.0.3", "1"), "'losses.O.cubic.channels.1.0.3' must be a number"),
         (at("losses.O.cubic.channels.0", [[0.0] * 8] * 9), "'losses.O.cubic.channels.0' must be a list of at most 8"),
+        (at("losses.O.cubic.saturation", 0.0), "'losses.O.cubic.saturation' must be greater than 0"),
+        (without("losses.H.cubic.saturation"), "'losses.H.cubic.saturation' is missing"),
         (at("losses.O.cubic.coefficients", [1.0]), "'losses.O.cubic.coefficients' has 1 numbers where 10 belong"),
     ],
 )
