@@ -1,13 +1,17 @@
-"""Runs that are too long for CI: structure over 200 ps, drift over 100 ps, stability, own scope. Hours, not minutes.
+"""What is too long for CI: structure over 200 ps, drift over 100 ps, stability over 1 ns, own scope. Hours.
 
     python benchmarks/long_runs.py --list
-    python benchmarks/long_runs.py --reference cnnp_water64_300K.h5 structure
-    python benchmarks/long_runs.py stability nve
+    python benchmarks/long_runs.py structure/water nve
+    python benchmarks/long_runs.py --deepmd examples/water/data forces
+    python benchmarks/goals.py
 
-Names are runs, or the beginnings of their names. Each run is one `mldsim` command, which is written beside its result
-into benchmarks/results/long_runs.json as soon as it ends; a run that stands there is not repeated, so the script can be
-stopped and started again. `--reference` names the CP2K trajectory with velocities (the shipped one has none) for the
-density of states; results without it are kept apart under their own names.
+A NAME is a run or a folder of runs: `own/water-own` is all of own/water-own/..., `own/water-own/1` is one run. Each run
+is one command, which is written beside its result into benchmarks/results/long_runs.json as soon as it ends, with the
+digest of the model that it was a run of. A run that stands there is not repeated unless its model has changed since, so
+the script can be stopped and started again. `goals.py` makes the table in docs/validation.md of it.
+
+`--deepmd` names a folder with data_0 to data_3 of DeePMD-kit's examples/water, which is not shipped. `--reference`
+takes another CP2K trajectory than the shipped one.
 """
 
 import argparse
@@ -15,78 +19,150 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-RESULTS = Path(__file__).parent / "results" / "long_runs.json"
+import shipped
 
-SHARED = ("water", "water-fast", "water-best")
+RESULTS = shipped.RESULTS / "long_runs.json"
+
+SHARED = ("water", "water-best", "water-fast")
+SEEDS = ("1", "2", "3")
+
+NOT_KEPT = {"validate": ("output", "forces", "limits")}
+"""What is dropped of the JSON of a command: where the report was, and what is the same for all runs of a model."""
 
 
-def runs(reference: str | None) -> dict[str, list[str]]:
-    """Name of each run -> arguments of `mldsim`; OUTPUT stands for a file that is thrown away."""
-    listed: dict[str, list[str]] = {}
+@dataclass(frozen=True)
+class Run:
+    """One command.
+
+    Attributes
+    ----------
+    command : tuple of str
+        `mldsim ...`, or `benchmarks/SCRIPT.py ...` of this project; FILE stands for a file that is thrown away.
+    model : str or None
+        The shipped model that it is a run of.
+    """
+
+    command: tuple[str, ...]
+    model: str | None = None
+
+
+def runs(deepmd: Path | None = None, reference: Path | None = None) -> dict[str, Run]:
+    """Name of each run -> what it is, in the order in which they are made."""
+    listed: dict[str, Run] = {}
+
+    def mldsim(name: str, model: str, *words: str) -> None:
+        listed[name] = Run(("mldsim", *words), model)
+
     for model in SHARED:
-        for seed in ("1", "2", "3"):
-            listed[f"structure{'-velocities' if reference else ''}-{model}-{seed}"] = [
-                *("validate", model, "--time", "200ps", "--equilibration", "5ps", "--seed", seed),
-                *(("--reference", reference) if reference else ()),
-            ]
+        mldsim(f"forces/cnnp/{model}", model, "evaluate", model, "assets/data/cnnp_holdout.h5")
+    if deepmd is not None:
+        train = [str(deepmd / f"data_{number}") for number in range(3)]
+        for model in SHARED[:2]:
+            script = ("benchmarks/make_models.py", model, "--train", *train, "--holdout", str(deepmd / "data_3"))
+            listed[f"forces/deepmd/{model}"] = Run((*script, "--folder", "FILE", "--json", "FILE.json"), model)
+    listed["leverage"] = Run(("benchmarks/leverage.py", "--json", "FILE.json"))
+    beside = ("--reference", str(reference), "assets/data/cnnp_holdout.h5") if reference else ()
+    for model in SHARED:
+        for seed in SEEDS:
+            settings = ("--time", "200ps", "--equilibration", "5ps", "--seed", seed)
+            mldsim(f"structure/{model}/{seed}", model, "validate", model, *settings, *beside, "-o", "FILE.html")
+    for model in SHARED:
         for precision in ("float64", "float32"):
-            listed[f"nve-{model}-{precision}"] = [
-                *("run", "--model", model, "--thermostat", "none", "--precision", precision, "--time", "100ps"),
-                *("--every", "100fs"),
-            ]
-    listed["stability-64-300K-1ns"] = ["run", "--time", "1ns", "--every", "1ps"]
+            mldsim(
+                f"nve/{model}/{precision}", model, "run", "--model", model, "--thermostat", "none",
+                "--precision", precision, "--time", "100ps", "--every", "100fs", "-o", "FILE.h5md",
+            )  # fmt: skip
+    for model in SHARED:
+        for molecules in ("64", "512") if model == "water" else ("64",):
+            for state in ("260K", "400K", "500K", "0.90gcm3", "1.10gcm3"):
+                setting = ("--temperature", state[:-1]) if state.endswith("K") else ("--density", state[:-4])
+                words = ("run", "--model", model, "--molecules", molecules, *setting)
+                name = f"stability/{model}/{molecules}/{state}"
+                mldsim(name, model, *words, "--time", "100ps", "--every", "1ps", "-o", "FILE.h5md")
     for molecules in ("64", "512"):
-        for state in ("260K", "400K", "500K", "0.90gcm3", "1.10gcm3"):
-            setting = ("--temperature", state[:-1]) if state.endswith("K") else ("--density", state[:-4])
-            listed[f"stability-{molecules}-{state}"] = [
-                *("run", "--molecules", molecules, *setting, "--time", "100ps", "--every", "1ps"),
-            ]
-    for seed in ("1", "2", "3"):
-        listed[f"own-water-paper-{seed}"] = [
-            *("validate", "water-paper", "--time", "100ps", "--equilibration", "2ps", "--seed", seed),
-        ]
-        listed[f"own-water-own-{seed}"] = [
-            *("validate", "water-own", "--time", "100ps", "--equilibration", "2ps", "--seed", seed),
-        ]
-    listed["own-water-own-1ns"] = ["run", "--model", "water-own", "--time", "1ns", "--every", "1ps"]
+        long = ("--molecules", molecules, "--time", "1ns", "--every", "1ps")
+        mldsim(f"stability/water/{molecules}/1ns", "water", "run", *long, "-o", "FILE.h5md")
+    for model in ("water-paper", "water-own"):
+        for seed in SEEDS:
+            settings = ("--time", "100ps", "--equilibration", "2ps", "--seed", seed)
+            mldsim(f"own/{model}/{seed}", model, "validate", model, *settings, *beside, "-o", "FILE.html")
+    long_own = ("--model", "water-own", "--time", "1ns", "--every", "1ps")
+    mldsim("own/water-own/1ns", "water-own", "run", *long_own, "-o", "FILE.h5md")
     return listed
 
 
-def carry_out(arguments: list[str]) -> dict[str, object]:
-    """Run `mldsim` and return the JSON object of its last line; a command that fails gives its sentence."""
+def stands(result: Mapping[str, Any] | None, model: str | None) -> bool:
+    """Whether a result is there and is one of the model as it is shipped."""
+    return result is not None and (model is None or result.get("digest") == shipped.digest(model))
+
+
+def chosen(listed: Mapping[str, Run], names: Sequence[str]) -> list[str]:
+    """The runs that are named, or lie in a folder that is named; all where nothing is.
+
+    Raises
+    ------
+    SystemExit
+        If nothing is called so.
+    """
+    for name in names:
+        if not any(one == name or one.startswith(f"{name}/") for one in listed):
+            sys.exit(f"No run is called {name}; --list names them.")
+    return [one for one in listed if not names or any(one == name or one.startswith(f"{name}/") for name in names)]
+
+
+def carry_out(command: Sequence[str]) -> dict[str, Any]:
+    """Run a command and return its JSON object; one that fails gives its exit status."""
+    program = [sys.executable, "-m"] if command[0] == "mldsim" else [sys.executable]
     with tempfile.TemporaryDirectory() as folder:
-        suffix = ".h5md" if arguments[0] == "run" else ".html"
-        command = [sys.executable, "-m", "mldsim", *arguments, "-o", str(Path(folder) / f"output{suffix}"), "--json"]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    lines = done.stdout.splitlines()
-    result: dict[str, object] = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
-    return {"exit": done.returncode, **result}
+        words = [word.replace("FILE", str(Path(folder) / "output")) for word in command]
+        words += ["--json"] if command[0] == "mldsim" else []
+        done = subprocess.run([*program, *words], stdout=subprocess.PIPE, text=True, check=False, cwd=shipped.ROOT)
+        written = Path(folder) / "output.json"
+        told = written.read_text() if written.exists() else next(reversed(done.stdout.splitlines()), "")
+    result: dict[str, Any] = json.loads(told) if told.startswith("{") else {}
+    dropped = NOT_KEPT.get(command[1], ())
+    return {"exit": done.returncode, **{key: value for key, value in result.items() if key not in dropped}}
+
+
+def shown(command: Sequence[str], folders: Sequence[Path | None]) -> str:
+    """The command as a reader types it: without the folders that are of this machine."""
+    text = " ".join(command if command[0] == "mldsim" else ("python", *command)).replace("FILE", "output")
+    for folder in folders:
+        text = text.replace(f"{folder}/", "") if folder is not None else text
+    return text
 
 
 def main() -> None:
-    """Run what is named and not yet there."""
+    """Run what is named and does not stand yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="runs, or beginnings of names; default: all")
-    parser.add_argument("--reference", metavar="FILE", help="CP2K trajectory with velocities")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="runs or folders of runs; default: all")
+    parser.add_argument("--deepmd", type=Path, metavar="FOLDER", help="with data_0 to data_3")
+    parser.add_argument("--reference", type=Path, metavar="FILE", help="CP2K trajectory, in place of the shipped one")
     parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--list", action="store_true", help="print the names and stop")
+    parser.add_argument("--list", action="store_true", help="print the commands and stop")
     options = parser.parse_args()
-    listed = runs(options.reference)
-    chosen = [name for name in listed if not options.names or name.startswith(tuple(options.names))]
-    results = json.loads(options.results.read_text()) if options.results.exists() else {}
-    for name in chosen:
-        print(f"{name}: {'done' if name in results else ' '.join(['mldsim', *listed[name]])}", flush=True)
-        if options.list or name in results:
-            continue
-        shown = [Path(word).name if word == options.reference else word for word in listed[name]]
-        result = carry_out(listed[name])
+    deepmd, reference = (path and path.resolve() for path in (options.deepmd, options.reference))
+    listed = runs(deepmd, reference)
+    for name in chosen(listed, options.names):
+        run = listed[name]
         results = json.loads(options.results.read_text()) if options.results.exists() else {}
-        results[name] = {"command": " ".join(["mldsim", *shown]), **result}
+        command = shown(run.command, [deepmd, reference and reference.parent])
+        there = stands(results.get(name), run.model)
+        print(f"{name}: {'done' if there else command}", flush=True)
+        if options.list or there:
+            continue
+        before = shipped.digest(run.model) if run.model else None  # the file may be replaced while the run lasts
+        result = {"command": command, "digest": before, **carry_out(run.command)}
+        results = json.loads(options.results.read_text()) if options.results.exists() else {}
+        results[name] = result
         options.results.parent.mkdir(exist_ok=True)
         unfinished = options.results.with_suffix(".new")
-        unfinished.write_text(json.dumps(results, indent=1) + "\n")
+        unfinished.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         unfinished.replace(options.results)
 
 

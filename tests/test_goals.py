@@ -1,0 +1,96 @@
+"""The table of goals is that of the results, and tells reached from not reached."""
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def goals(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """benchmarks/goals.py as a module."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("goals")
+
+
+def test_the_page_has_the_table_of_the_committed_results() -> None:
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "goals.py"), "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def quantities(difference: float) -> dict[str, Any]:
+    """Of one run: all differences are `difference` errors, and the reference is 100 errors."""
+    one = {"model": 1.0 + 0.01 * difference, "model_error": 0.01, "reference": 1.0, "reference_error": 0.01}
+    told = one | {"difference": 0.01 * difference, "error": 0.01}
+    keys = ["g_O-O_peak_height", "g_O-O_peak_place", "diffusion"]
+    keys += [f"g_{pair}_mean_difference" for pair in ("O-O", "O-H", "H-H")]
+    keys += [
+        f"states_{band}_{part}" for band in ("translation", "bending", "stretching") for part in ("centre", "share")
+    ]
+    return dict.fromkeys(keys, told)
+
+
+def results(goals: Any, differences: list[float]) -> dict[str, Any]:
+    digest = goals.shipped.digest("water")
+    return {
+        f"structure/water/{seed}": {"digest": digest, "exit": 0, "quantities": quantities(difference)}
+        for seed, difference in enumerate(differences, start=1)
+    }
+
+
+def test_a_goal_holds_for_the_mean_over_seeds(goals: Any) -> None:
+    part = goals.over_seeds(results(goals, [1.0, 1.4, 1.1]), "structure/water", goals.pairs)
+    assert part.reached is True
+    part = goals.over_seeds(results(goals, [1.0, 1.4, 1.4]), "structure/water", goals.pairs)
+    assert part.reached is False
+
+
+def test_fewer_seeds_cannot_reach_a_goal_but_miss_it(goals: Any) -> None:
+    assert goals.over_seeds(results(goals, [1.0]), "structure/water", goals.pairs).reached is None
+    assert goals.over_seeds(results(goals, [3.0]), "structure/water", goals.pairs).reached is False
+    assert goals.over_seeds({}, "structure/water", goals.pairs).reached is None
+
+
+def test_diffusion_needs_overlapping_errors_and_ten_percent(goals: Any) -> None:
+    for difference, reached in ((1.5, True), (2.5, False)):
+        found = results(goals, [difference] * 3)
+        assert goals.over_seeds(found, "structure/water", goals.diffusion).reached is reached
+
+
+def test_bands_without_velocities_are_not_measured(goals: Any) -> None:
+    found = results(goals, [0.5] * 3)
+    assert goals.over_seeds(found, "structure/water", goals.states).reached is True
+    for run in found.values():
+        run["quantities"] = {key: value for key, value in run["quantities"].items() if "states" not in key}
+    assert goals.NOT_YET in goals.over_seeds(found, "structure/water", goals.states).text
+
+
+def test_a_run_of_another_model_does_not_count(goals: Any) -> None:
+    found = results(goals, [0.5] * 3)
+    assert len(goals.current(found)) == 3
+    for run in found.values():
+        run["digest"] = "another"
+    assert not goals.current(found)
+
+
+def test_a_run_that_stopped_misses_its_goal(goals: Any) -> None:
+    found = results(goals, [0.5] * 3)
+    found["structure/water/2"] |= {"exit": 1, "stopped": "A bond broke."}
+    part = goals.over_seeds(found, "structure/water", goals.pairs)
+    assert part.reached is False
+    assert "A bond broke." in part.text
+
+
+def test_a_name_is_a_run_or_a_folder_of_runs(goals: Any) -> None:
+    listed = goals.long_runs.runs()
+    assert goals.long_runs.chosen(listed, ["own/water-own/1"]) == ["own/water-own/1"]
+    assert "structure/water-fast/1" not in goals.long_runs.chosen(listed, ["structure/water"])
+    assert len(goals.long_runs.chosen(listed, ["structure/water"])) == 3
+    assert goals.long_runs.chosen(listed, []) == list(listed)
