@@ -62,6 +62,13 @@ SPECS: dict[str, Spec] = {
     "orthographic": Spec(
         "Orthographic", "Parallel projection instead of perspective", ("O",), checkable=True, group="View"
     ),
+    "hydrogen_bonds": Spec(
+        "Hydrogen bonds", "Show or hide hydrogen bonds: O…O below 3.5 Å, H–O…O below 30°", ("H",), checkable=True,
+        group="View",
+    ),
+    "axes": Spec("Axes", "Show or hide the directions of x, y and z", ("A",), checkable=True, group="View"),
+    "fog": Spec("Depth fog", "Let what is far fade into the ground", ("D",), checkable=True, group="View"),
+    "focus": Spec("Focus", "Bring what is picked to the middle, or the whole box", ("F",), group="View"),
     "axis_x": Spec("Look along x", "Look along the x axis", ("X",), group="View"),
     "axis_y": Spec("Look along y", "Look along the y axis", ("Y",), group="View"),
     "axis_z": Spec("Look along z", "Look along the z axis", ("Z",), group="View"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +18,7 @@ from PySide6.QtWidgets import (
     QFileDialog,
     QMainWindow,
     QMenu,
+    QTabWidget,
     QToolBar,
     QToolButton,
     QToolTip,
@@ -32,13 +34,15 @@ from mldsim.gui.dialogs.about import AboutDialog
 from mldsim.gui.dialogs.keys import KeysDialog
 from mldsim.gui.dialogs.save import EXPORTS, PictureDialog, RecordDialog, SaveDialog
 from mldsim.gui.panels.notices import NoticeBar
-from mldsim.gui.panels.parameters import COLOURING_NAMES, ParameterPanel
+from mldsim.gui.panels.parameters import ParameterPanel
 from mldsim.gui.panels.status import StatusBar
+from mldsim.gui.panels.view import COLOURING_NAMES, STYLE_NAMES, ViewPanel
 from mldsim.gui.plots.thermo import ThermoPlots
 from mldsim.gui.preferences import LAYOUT_VERSION, Preferences
 from mldsim.gui.theme import Theme
 from mldsim.gui.viewmodel import agent_text
 from mldsim.gui.viewport import Colouring, Style, Viewport
+from mldsim.gui.viewport.scales import Scale
 from mldsim.loss import shipped_models
 from mldsim.messages import Level, RunState
 from mldsim.parameters import Parameters, Setup
@@ -49,11 +53,8 @@ log = logging.getLogger(__name__)
 
 TICK_MS = 16
 
-STYLE_NAMES: dict[Style, str] = {
-    Style.BALL_AND_STICK: "Balls and sticks",
-    Style.SPACE_FILLING: "Space-filling spheres",
-    Style.STICKS: "Sticks",
-}
+VIEW_TOGGLES = ("bonds", "hydrogen_bonds", "box", "axes", "orthographic", "fog")
+CAMERA_COMMANDS = ("view_reset", "focus", "axis_x", "axis_y", "axis_z")
 
 MODELS = "Loss models (*.json);;All files (*)"
 STRUCTURES = "Structures (*.xyz *.extxyz *.h5 *.h5md *.hdf5 *.cif *.pdb *.gro *.data);;All files (*)"
@@ -100,10 +101,13 @@ class MainWindow(QMainWindow):
         self.preferences = preferences
         self.viewport = Viewport(self)
         self.notices = NoticeBar()
+        self.actions_ = Actions(self)
         self.panel = ParameterPanel(shipped_models(), setup)
+        self.view_panel = ViewPanel(
+            [self.actions_[name] for name in VIEW_TOGGLES], [self.actions_[name] for name in CAMERA_COMMANDS]
+        )
         self.plots = ThermoPlots()
         self.status_bar = StatusBar()
-        self.actions_ = Actions(self)
         self._keys: KeysDialog | None = None
         self._about: AboutDialog | None = None
         self._recording: Path | None = None
@@ -253,23 +257,44 @@ class MainWindow(QMainWindow):
         self._theme_actions[name].setChecked(True)
 
     def set_colouring(self, colouring: Colouring) -> None:
-        """Colour agents by element or by their loss."""
+        """Say what the colour of an agent tells."""
         self._colouring = colouring
         self.viewport.set_colouring(colouring)
-        self.panel.show_colouring(colouring)
+        self.view_panel.show_colouring(colouring, self.viewport.scale(colouring))
         self._colouring_actions[colouring].setChecked(True)
+
+    def set_scale(self, scale: Scale) -> None:
+        """Show the values of the present quantity in other colours or another range."""
+        try:
+            self.viewport.set_scale(self._colouring, scale)
+        except MldsimError as error:
+            self.notices.show_notice(Level.ERROR, str(error))
+        self.view_panel.show_scale(self.viewport.scale(self._colouring))
+
+    def set_images(self, images: tuple[int, int, int]) -> None:
+        """Draw periodic images of the box."""
+        self.viewport.set_images(images)
+        self.view_panel.show_images(images)
+
+    def _fix_range(self) -> None:
+        """Fix the colour scale at what it shows now, in round numbers."""
+        low, high = self.viewport.shown_range() or (0.0, 1.0)
+        digits = max(0, 2 - math.floor(math.log10(max(high - low, 1e-6))))
+        self.view_panel.fix_range(round(low, digits), max(round(high, digits), round(low, digits) + 10.0**-digits))
 
     def set_style(self, style: Style) -> None:
         """Balls and sticks, spheres that fill space, or sticks."""
         self._style = style
         self.viewport.set_style(style)
+        self.view_panel.show_style(style)
         self._style_actions[style].setChecked(True)
 
     def restore_layout(self) -> None:
         """Bring all docks back to where they were made."""
         self.restoreState(self._default_layout, LAYOUT_VERSION)
-        for dock in (self._panel_dock, self._plots_dock):
+        for dock in (self._view_dock, self._panel_dock, self._plots_dock):
             dock.show()
+        self._panel_dock.raise_()
         self._size_docks()
 
     # --- Qt ---
@@ -304,9 +329,13 @@ class MainWindow(QMainWindow):
         self.setCentralWidget(centre)
 
     def _build_docks(self) -> None:
+        self.setTabPosition(Qt.DockWidgetArea.AllDockWidgetAreas, QTabWidget.TabPosition.North)
         self._panel_dock = self._dock(
             "Parameters", "dock_parameters", self.panel, Qt.DockWidgetArea.RightDockWidgetArea
         )
+        self._view_dock = self._dock("View", "dock_view", self.view_panel, Qt.DockWidgetArea.RightDockWidgetArea)
+        self.tabifyDockWidget(self._panel_dock, self._view_dock)
+        self._panel_dock.raise_()
         self._plots_dock = self._dock("Plots", "dock_plots", self.plots, Qt.DockWidgetArea.BottomDockWidgetArea)
         # The panel is tall and the plots are wide: the corner between them belongs to the panel.
         self.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
@@ -353,11 +382,12 @@ class MainWindow(QMainWindow):
         view = menus.addMenu("&View")
         self._colouring_actions = self._choices(view.addMenu("Colour by"), COLOURING_NAMES, self.set_colouring)
         self._style_actions = self._choices(view.addMenu("Draw as"), STYLE_NAMES, self.set_style)
-        self._fill(view, "bonds", "box", "orthographic", None, "view_reset", "axis_x", "axis_y", "axis_z", None)
+        self._fill(view, *VIEW_TOGGLES, None, *CAMERA_COMMANDS, None)
         self._theme_actions = self._choices(
             view.addMenu("Theme"), {Theme.DARK: "Dark", Theme.LIGHT: "Light"}, self.set_theme
         )
         view.addAction(self._panel_dock.toggleViewAction())
+        view.addAction(self._view_dock.toggleViewAction())
         view.addAction(self._plots_dock.toggleViewAction())
         self._fill(view, "restore_layout", None, "full_screen")
         self._fill(menus.addMenu("&Help"), "keys", "about")
@@ -399,6 +429,7 @@ class MainWindow(QMainWindow):
             "picture": self.ask_picture,
             "quit": self.close,
             "view_reset": view.reset_view,
+            "focus": view.focus,
             "axis_x": lambda: view.axis_view("x"),
             "axis_y": lambda: view.axis_view("y"),
             "axis_z": lambda: view.axis_view("z"),
@@ -408,9 +439,16 @@ class MainWindow(QMainWindow):
         }
         for name, command in commands.items():
             self.actions_[name].triggered.connect(lambda _=False, command=command: command())
-        self.actions_["bonds"].toggled.connect(view.show_bonds)
-        self.actions_["box"].toggled.connect(view.show_box)
-        self.actions_["orthographic"].toggled.connect(view.set_orthographic)
+        toggles: dict[str, Callable[[bool], None]] = {
+            "bonds": view.show_bonds,
+            "hydrogen_bonds": view.show_hydrogen_bonds,
+            "box": view.show_box,
+            "axes": view.show_axes,
+            "orthographic": view.set_orthographic,
+            "fog": view.set_fog,
+        }
+        for name, toggle in toggles.items():
+            self.actions_[name].toggled.connect(toggle)
         self.actions_["full_screen"].triggered.connect(self._set_full_screen)
         panel = self.panel
         panel.changed.connect(lambda changes: controller.change(**changes))
@@ -419,7 +457,13 @@ class MainWindow(QMainWindow):
         panel.open_model_asked.connect(self.ask_model)
         panel.quench_asked.connect(controller.quench)
         panel.velocities_asked.connect(controller.new_velocities)
-        panel.colouring_chosen.connect(self.set_colouring)
+        view_panel = self.view_panel
+        view_panel.colouring_chosen.connect(self.set_colouring)
+        view_panel.colouring_tried.connect(lambda tried: view.set_colouring(tried or self._colouring))
+        view_panel.style_chosen.connect(self.set_style)
+        view_panel.scale_chosen.connect(self.set_scale)
+        view_panel.range_fixed.connect(self._fix_range)
+        view_panel.images_chosen.connect(self.set_images)
         view.clicked.connect(self._show_agent)
         self.fault.connect(self._on_fault)
 
@@ -436,9 +480,9 @@ class MainWindow(QMainWindow):
         self.set_theme(preferences.choice("theme", Theme.DARK))
         self.set_colouring(preferences.choice("colouring", Colouring.ELEMENT))
         self.set_style(preferences.choice("style", Style.BALL_AND_STICK))
-        for name, default in (("bonds", True), ("box", True), ("orthographic", False)):
+        for name in VIEW_TOGGLES:
             action = self.actions_[name]
-            wanted = preferences.flag(name, default)
+            wanted = preferences.flag(name, name not in ("orthographic", "hydrogen_bonds"))
             action.setChecked(wanted)
             action.toggled.emit(wanted)
 
@@ -449,7 +493,7 @@ class MainWindow(QMainWindow):
         preferences.set("theme", self.theme)
         preferences.set("colouring", self._colouring)
         preferences.set("style", self._style)
-        for name in ("bonds", "box", "orthographic"):
+        for name in VIEW_TOGGLES:
             preferences.set(name, self.actions_[name].isChecked())
         preferences.save()
 

@@ -11,7 +11,7 @@ from PySide6.QtCore import QByteArray, QSettings
 
 E = TypeVar("E", bound=enum.Enum)
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 """Raised when docks are added or renamed: a layout of an older window is then forgotten."""
 
 

@@ -134,7 +134,10 @@ def _palette(c: Colours) -> QPalette:
 
 
 def _style_sheet(c: Colours) -> str:
-    chevron = str(resources.files("mldsim.assets.icons").joinpath("chevron-down.svg")).replace("\\", "/")
+    def drawn(name: str) -> str:
+        return str(resources.files("mldsim.assets.icons").joinpath(f"{name}.svg")).replace("\\", "/")
+
+    chevron, check = drawn("chevron-down"), drawn("check-dark" if c is COLOURS[Theme.DARK] else "check-light")
     return f"""
     QMainWindow, QMainWindow > QWidget#centre {{ background: {c.ground}; }}
     QMainWindow::separator {{ background: {c.ground}; width: 5px; height: 5px; }}
@@ -195,6 +198,22 @@ def _style_sheet(c: Colours) -> str:
         background: {c.panel}; border: 1px solid {c.border}; padding: 4px; outline: none;
         selection-background-color: {c.raised}; selection-color: {c.text};
     }}
+
+    QCheckBox {{ spacing: 7px; }}
+    QCheckBox:disabled {{ color: {c.disabled}; }}
+    QCheckBox::indicator {{
+        width: 13px; height: 13px; border: 1px solid {c.disabled}; border-radius: 3px; background: {c.field};
+    }}
+    QCheckBox::indicator:hover, QCheckBox::indicator:focus {{ border-color: {c.accent}; }}
+    QCheckBox::indicator:checked {{ background: {c.accent}; border-color: {c.accent}; image: url("{check}"); }}
+    QCheckBox::indicator:disabled {{ border-color: {c.border}; background: {c.panel}; }}
+
+    QTabBar {{ background: {c.ground}; qproperty-drawBase: 0; }}
+    QTabBar::tab {{
+        background: {c.ground}; color: {c.dim}; padding: 5px 12px; border: none; border-bottom: 2px solid transparent;
+    }}
+    QTabBar::tab:hover {{ color: {c.text}; }}
+    QTabBar::tab:selected {{ color: {c.text}; background: {c.panel}; border-bottom-color: {c.accent}; }}
 
     QSlider::groove:horizontal {{ height: 4px; border-radius: 2px; background: {c.border}; }}
     QSlider::sub-page:horizontal {{ height: 4px; border-radius: 2px; background: {c.accent}; }}

@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QLocale, QSignalBlocker, QSize, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QResizeEvent, QValidator, QWheelEvent
-from PySide6.QtWidgets import QComboBox, QDoubleSpinBox, QHBoxLayout, QLabel, QSizePolicy, QSlider, QToolButton, QWidget
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QHBoxLayout,
+    QLabel,
+    QSizePolicy,
+    QSlider,
+    QToolButton,
+    QWidget,
+)
 
 from mldsim.gui import theme
 from mldsim.gui.viewmodel import SliderScale, field_tip, number
@@ -155,6 +165,23 @@ class Choice(QComboBox):
 
     def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: N802
         event.ignore()
+
+
+class Tick(QCheckBox):
+    """Something that is on or off. Ticked by the mouse, it leaves the keyboard where it was."""
+
+    def __init__(self, text: str, tip: str) -> None:
+        super().__init__(text)
+        self.setToolTip(tip)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+
+    def show_checked(self, checked: bool) -> None:
+        """Show a state that was not asked for here."""
+        with QSignalBlocker(self):
+            self.setChecked(checked)
+
+    def event(self, event: QEvent) -> bool:
+        return claims(event) or super().event(event)
 
 
 class _Slider(QSlider):

@@ -5,31 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import (
-    QFrame,
-    QHBoxLayout,
-    QLabel,
-    QPushButton,
-    QScrollArea,
-    QVBoxLayout,
-    QWidget,
-)
 
 from mldsim.gui import theme
-from mldsim.gui.panels.fields import LABEL_WIDTH, Choice, FlatButton, NumberRow, Paragraph
+from mldsim.gui.panels.fields import Choice, FlatButton, NumberRow, Paragraph
+from mldsim.gui.panels.panel import Panel, push_button
 from mldsim.gui.viewmodel import THERMOSTAT_NAMES, THERMOSTAT_PHYSICS, model_card
-from mldsim.gui.viewport.colours import Colouring
 from mldsim.parameters import FIELDS, Parameters, Setup, ThermostatKind
-
-COLOURING_NAMES: dict[Colouring, str] = {Colouring.ELEMENT: "Element", Colouring.LOSS: "Loss of each agent"}
 
 LIVE = ("temperature", "coupling_time", "timestep", "steps_per_frame")
 RESTART = ("molecules", "density", "seed")
 OPEN_FILE = "open a file"
 
 
-class ParameterPanel(QScrollArea):
-    """Parameters, model, colouring, and what needs a restart; built once, then only filled.
+class ParameterPanel(Panel):
+    """Parameters, model, and what needs a restart; built once, then only filled.
 
     Signals
     -------
@@ -45,30 +34,17 @@ class ParameterPanel(QScrollArea):
     open_structure_asked = Signal()
     quench_asked = Signal()
     velocities_asked = Signal()
-    colouring_chosen = Signal(Colouring)
 
     def __init__(self, shipped_models: list[str], setup: Setup) -> None:
         super().__init__()
-        self.setWidgetResizable(True)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self._setup = setup
         self._shipped = shipped_models
         self._always = False
         self._buttons: list[FlatButton] = []
-        content = QWidget()
-        content.setObjectName("panel")
-        content.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
-        self._column = QVBoxLayout(content)
-        self._column.setContentsMargins(12, 7, 12, 8)
-        self._column.setSpacing(4)
         self._build_dynamics()
         self._build_model()
-        self._build_view()
         self._build_restart()
-        self._column.addStretch(1)
-        self.setWidget(content)
-        self.setMinimumWidth(content.minimumSizeHint().width() + 14)
+        self.finish()
         self._show_model(setup.model)
         self._show_setup()
 
@@ -102,9 +78,6 @@ class ParameterPanel(QScrollArea):
         self._always = always
         self._on_restart_edited()
 
-    def show_colouring(self, colouring: Colouring) -> None:
-        self.colouring.show_data(colouring)
-
     def colour(self, colours: theme.Colours) -> None:
         """Draw the icons in the colours of a theme."""
         for row in (*self.rows.values(), *self.restart_rows.values()):
@@ -115,92 +88,51 @@ class ParameterPanel(QScrollArea):
     # --- built once ---
 
     def _build_dynamics(self) -> None:
-        self._heading("Dynamics")
+        self.heading("Dynamics")
         self.rows = {name: NumberRow(name) for name in LIVE}
         self.thermostat = Choice()
         for kind, title in THERMOSTAT_NAMES.items():
             self.thermostat.addItem(title, kind)
         self.thermostat.activated.connect(self._on_thermostat)
-        self._column.addWidget(self.rows["temperature"])
-        self._labelled("Thermostat", self.thermostat)
+        self.column.addWidget(self.rows["temperature"])
+        self.labelled("Thermostat", self.thermostat)
         for name in ("coupling_time", "timestep", "steps_per_frame"):
-            self._column.addWidget(self.rows[name])
+            self.column.addWidget(self.rows[name])
         for name, row in self.rows.items():
             row.asked.connect(lambda value, name=name: self._on_number(name, value))
-        self.quench = self._button("Quench", "Descend the loss without inertia until it is flat, then pause (Ctrl+D)")
+        self.quench = push_button("Quench", "Descend the loss without inertia until it is flat, then pause (Ctrl+D)")
         self.quench.clicked.connect(self.quench_asked)
-        self.velocities = self._button("New velocities", "Draw all velocities at the target temperature (Ctrl+N)")
+        self.velocities = push_button("New velocities", "Draw all velocities at the target temperature (Ctrl+N)")
         self.velocities.clicked.connect(self.velocities_asked)
-        self._side_by_side(self.quench, self.velocities)
+        self.side_by_side(self.quench, self.velocities)
 
     def _build_model(self) -> None:
-        self._heading("Loss model")
+        self.heading("Loss model")
         self.model = Choice()
         for name in self._shipped:
             self.model.addItem(name, name)
         self.model.insertSeparator(self.model.count())
         self.model.addItem("Open file…", OPEN_FILE)
         self.model.activated.connect(self._on_model)
-        self._labelled("Model", self.model)
+        self.labelled("Model", self.model)
         self.card = Paragraph(Qt.TextFormat.RichText)
-        self._column.addWidget(self.card)
-
-    def _build_view(self) -> None:
-        self._heading("View")
-        self.colouring = Choice()
-        for kind, title in COLOURING_NAMES.items():
-            self.colouring.addItem(title, kind)
-        self.colouring.activated.connect(lambda _: self.colouring_chosen.emit(self.colouring.currentData()))
-        self._labelled("Colour by", self.colouring)
+        self.column.addWidget(self.card)
 
     def _build_restart(self) -> None:
-        self._heading("Start again with")
+        self.heading("Start again with")
         self.restart_rows = {name: NumberRow(name, slider=False) for name in RESTART}
         for row in self.restart_rows.values():
-            self._column.addWidget(row)
+            self.column.addWidget(row)
             row.asked.connect(lambda value, row=row: self._on_restart_number(row, value))
             row.box.lineEdit().textEdited.connect(self._on_restart_edited)
         self.start_text = Paragraph()
-        self._column.addWidget(self.start_text)
-        self.water_box = self._button("Use a water box", "Forget the structure file and build a box of water again")
+        self.column.addWidget(self.start_text)
+        self.water_box = push_button("Use a water box", "Forget the structure file and build a box of water again")
         self.water_box.clicked.connect(self._on_water_box)
-        self.restart = self._button("Apply and restart", "Build a new simulation; the present one ends")
+        self.restart = push_button("Apply and restart", "Build a new simulation; the present one ends")
         self.restart.setProperty("primary", True)
         self.restart.clicked.connect(self._on_restart)
-        self._side_by_side(self.water_box, self.restart)
-
-    def _heading(self, text: str) -> None:
-        if self._column.count():
-            line = QFrame()
-            line.setProperty("line", True)
-            self._column.addSpacing(3)
-            self._column.addWidget(line)
-            self._column.addSpacing(1)
-        label = QLabel(text)
-        label.setProperty("section", True)
-        self._column.addWidget(label)
-
-    def _labelled(self, text: str, widget: QWidget) -> None:
-        row = QHBoxLayout()
-        row.setSpacing(6)
-        label = QLabel(text)
-        label.setFixedWidth(LABEL_WIDTH)
-        row.addWidget(label)
-        row.addWidget(widget, 1)
-        self._column.addLayout(row)
-
-    def _button(self, text: str, tip: str) -> QPushButton:
-        button = QPushButton(text)
-        button.setToolTip(tip)
-        button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        return button
-
-    def _side_by_side(self, *buttons: QPushButton) -> None:
-        row = QHBoxLayout()
-        row.setSpacing(6)
-        for button in buttons:
-            row.addWidget(button, 1)
-        self._column.addLayout(row)
+        self.side_by_side(self.water_box, self.restart)
 
     # --- what the user does ---
 

@@ -91,6 +91,15 @@ class Camera:
         azimuth, elevation = {Axis.X: (0.0, 0.0), Axis.Y: (-90.0, 0.0), Axis.Z: (-90.0, 90.0)}[axis]
         self._look_from(azimuth, elevation)
 
+    def focus(self, point: NDArray[np.float64], reach: float, aspect: float) -> None:
+        """Bring a point, (3,) angstrom, to the middle of the view, and what is within `reach` of it into sight."""
+        self.magnification = 1.0
+        stand = self._stand(aspect)
+        # Where the stand looks past its target, so that the box is in the middle, the point would not be.
+        self.magnification = max(1.0, float(stand[2]) * self._tangent() * min(1.0, aspect) / reach)
+        self.zoom(1.0, aspect)
+        self.target = np.array(point, np.float64) - self._stand(aspect)[:2] @ self.rotation()[:2]
+
     def orbit(self, right: float, up: float) -> None:
         """Turn the scene by angles in degrees, as if it were dragged to the right and upwards."""
         self.azimuth = (self.azimuth - right + 180.0) % 360.0 - 180.0

@@ -6,7 +6,7 @@ The one place where vispy's backend is chosen. Import it only after `opengl.unus
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import vispy
@@ -21,9 +21,10 @@ from mldsim.errors import WorkFailed  # noqa: E402
 from mldsim.gui.viewport.bonds import Bonds  # noqa: E402
 from mldsim.gui.viewport.camera import Sight  # noqa: E402
 from mldsim.gui.viewport.colours import ViewColours  # noqa: E402
-from mldsim.gui.viewport.shading import AgentTexture, Pass  # noqa: E402
+from mldsim.gui.viewport.scales import scale_colours  # noqa: E402
+from mldsim.gui.viewport.shading import AgentTexture, Look, Pass  # noqa: E402
 from mldsim.gui.viewport.spheres import Spheres  # noqa: E402
-from mldsim.gui.viewport.surroundings import BoxEdges, Ground  # noqa: E402
+from mldsim.gui.viewport.surroundings import Ground, Lines, box_edges  # noqa: E402
 
 _RGBA8, _DEPTH_COMPONENT24, _MAX_RENDERBUFFER_SIZE, _RENDERER = 0x8058, 0x81A6, 0x84E8, 0x1F01
 """OpenGL's numbers for what vispy has no name: its own depth buffers have 16 bits, which is too coarse for spheres."""
@@ -32,6 +33,12 @@ _SOFTWARE = ("llvmpipe", "softpipe", "swrast", "swiftshader", "microsoft basic")
 """OpenGL without a graphics card, as it names itself: it shares the processor with the simulation."""
 
 _SMOOTH_BY_PROCESSOR = 2000
+
+_EDGE_WIDTH, _BOND_WIDTH, _BOND_DASH = 1.5, 2.0, 0.36
+"""Pixels of the design, and angstrom from dash to dash."""
+
+_IMAGE_VEIL = 0.35
+"""How much of a periodic image is lost in the ground, so that the box itself stands out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +49,20 @@ class Scene:
     ----------
     sight : Sight
     colours : ViewColours
-    by_loss, box, bonds, ground : bool
-        Whether agents have the colours of their losses; whether edges, bonds and the ground are drawn.
+    by_scale, box, bonds, fog, ground : bool
+        Whether agents have the colours of their places on the scale; whether edges, bonds, fog and the ground are
+        drawn.
+    offsets : (n_images, 3) float64, angstrom
+        Of the periodic images; the box itself is the first.
     """
 
     sight: Sight
     colours: ViewColours
-    by_loss: bool
+    by_scale: bool
     box: bool
     bonds: bool
+    fog: bool
+    offsets: NDArray[np.float64]
     ground: bool = True
 
 
@@ -71,12 +83,15 @@ class Canvas(app.Canvas):  # type: ignore[misc]
         self._failed = failed
         self._broken = False
         self._ground: Ground | None = None
-        self._edges: BoxEdges | None = None
+        self._edges: Lines | None = None
+        self._hydrogen_bonds: Lines | None = None
+        self._bond_ends: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
         self._half = np.ones(3)
         self._agents: AgentTexture | None = None
         self._spheres: Spheres | None = None
         self._bonds: Bonds | None = None
         self._filled = False
+        self._table = scale_colours()
         self._by_processor: bool | None = None
         self.frames_drawn = 0
         super().__init__(parent=parent, keys=None, show=False, autoswap=False, config={"depth_size": 24})
@@ -96,6 +111,7 @@ class Canvas(app.Canvas):  # type: ignore[misc]
         self.set_current()
         if self._agents is None or len(self._agents.positions) != n_agents:
             self._agents, self._filled = AgentTexture(n_agents), False
+            self._agents.set_scale(self._table)
         self._spheres = Spheres(self._agents, radii, colours)
         self._bonds = Bonds(self._agents, bonds, radii, colours, bond_radius) if len(bonds) and bond_radius else None
 
@@ -125,7 +141,19 @@ class Canvas(app.Canvas):  # type: ignore[misc]
         """Take the half edges of the box, (3,) angstrom."""
         self._half = half
         if self._edges is not None:
-            self._edges.set_box(half)
+            self._edges.set_ends(*box_edges(half))
+
+    def set_hydrogen_bonds(self, ends: tuple[NDArray[np.float64], NDArray[np.float64]] | None) -> None:
+        """Take both ends of the dashed lines, twice (n, 3) angstrom from the centre of the box; None for no lines."""
+        self._bond_ends = ends
+        self.update()
+
+    def set_scale(self, table: NDArray[np.uint8]) -> None:
+        """Take the colours of the scale, (256, 3) uint8."""
+        self._table = table
+        if self._agents is not None:
+            self._agents.set_scale(table)
+            self.update()
 
     def on_draw(self, _event: object) -> None:
         width, height = self.physical_size
@@ -133,7 +161,8 @@ class Canvas(app.Canvas):  # type: ignore[misc]
             return
         self.frames_drawn += 1
         try:
-            self._draw(self._scene(width, height), (width, height), self.pixel_scale, smooth=self._smooth())
+            scene = self._scene(width, height)
+            self._draw(scene, (width, height), self.pixel_scale, smooth=self._smooth(scene))
         except RuntimeError as error:  # what vispy raises when a shader does not compile or link
             self._broken = True
             self._failed(str(error).splitlines()[0])
@@ -172,7 +201,7 @@ class Canvas(app.Canvas):  # type: ignore[misc]
         scene = self._scene(*size)
         with buffer:
             self._draw(
-                Scene(scene.sight, scene.colours, scene.by_loss, scene.box, scene.bonds, ground=not transparent),
+                replace(scene, ground=not transparent),
                 size,
                 times * scale,
                 smooth=True,
@@ -188,8 +217,9 @@ class Canvas(app.Canvas):  # type: ignore[misc]
 
     def _draw(self, scene: Scene, size: tuple[int, int], scale: float, *, smooth: bool) -> None:
         if self._ground is None or self._edges is None:
-            self._ground, self._edges = Ground(), BoxEdges()
-            self._edges.set_box(self._half)
+            self._ground, self._edges = Ground(), Lines(_EDGE_WIDTH)
+            self._edges.set_ends(*box_edges(self._half))
+            self._hydrogen_bonds = Lines(_BOND_WIDTH, _BOND_DASH)
         gloo.set_viewport(0, 0, *size)
         gloo.set_state(depth_test=False, blend=False, cull_face=False, depth_mask=True)
         # On the screen vispy clears alpha once more, with this colour, when all is drawn: 0 would make it vanish.
@@ -204,17 +234,27 @@ class Canvas(app.Canvas):  # type: ignore[misc]
         if smooth:
             self._draw_agents(scene, size[1], Pass.RIM)
         if scene.box:
-            self._edges.draw(scene.sight, scene.colours, size, scale)
+            self._edges.draw(scene.sight, scene.colours.box, size, scale)
+        if self._bond_ends is not None and self._hydrogen_bonds is not None and self._filled:
+            self._hydrogen_bonds.set_ends(*self._bond_ends)
+            self._hydrogen_bonds.draw(scene.sight, scene.colours.hydrogen_bond, size, scale)
         gloo.set_state(blend=False, depth_mask=True)
 
-    def _smooth(self) -> bool:
+    def _smooth(self, scene: Scene) -> bool:
         """Whether silhouettes are worth their second pass: always but for many agents drawn by the processor."""
         if self._by_processor is None:
             renderer = str(gloo.gl.glGetParameter(_RENDERER)).lower()
             self._by_processor = any(name in renderer for name in _SOFTWARE)
-        return not self._by_processor or len(self.positions) <= _SMOOTH_BY_PROCESSOR
+        return not self._by_processor or len(self.positions) * len(scene.offsets) <= _SMOOTH_BY_PROCESSOR
 
     def _draw_agents(self, scene: Scene, height: int, which: Pass) -> None:
-        for drawn in (self._spheres, self._bonds if scene.bonds else None):
-            if drawn is not None and self._filled:
-                drawn.draw(scene.sight, scene.colours, height, which, by_loss=scene.by_loss)
+        if not self._filled:
+            return
+        for image, offset in enumerate(scene.offsets):
+            look = Look(
+                scene.colours, height, scene.by_scale, scene.fog,
+                (float(offset[0]), float(offset[1]), float(offset[2])), _IMAGE_VEIL if image else 0.0,
+            )  # fmt: skip
+            for drawn in (self._spheres, self._bonds if scene.bonds else None):
+                if drawn is not None:
+                    drawn.draw(scene.sight, look, which)

@@ -10,36 +10,32 @@ from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QFont, QFontMetricsF, QLinearGradient, QPainter, QPen, QRadialGradient
 
-from mldsim.gui.viewport.colours import RGB, ViewColours, loss_colours
+from mldsim.gui.viewport.colours import RGB, ViewColours
+from mldsim.gui.viewport.scales import Scale
 
 
 @dataclass(frozen=True, slots=True)
-class ElementLegend:
-    """The colour of each element, in the order shown."""
+class KindLegend:
+    """The colour of each kind, in the order shown, under a title if there is one."""
 
-    elements: tuple[tuple[str, RGB], ...]
+    title: str
+    kinds: tuple[tuple[str, RGB], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class LossLegend:
-    """A colour bar; under it one row (symbol, low end, high end) per species, in eV and as written. An empty symbol
-    stands for all species."""
+class ScaleLegend:
+    """A title with its unit, a colour bar, and one row (name, low end, high end) per group of agents, as written."""
 
+    title: str
     rows: tuple[tuple[str, str, str], ...]
+    scale: Scale
 
 
-Legend = ElementLegend | LossLegend
+Legend = KindLegend | ScaleLegend
 
 _MARGIN = 16.0
 _TEXT = 13.0
 _AXES = (("x", "#ef6a5c"), ("y", "#4fb06d"), ("z", "#4f8df0"))
-
-
-def loss_labels(low: float, high: float) -> tuple[str, str]:
-    """Both ends of a range of losses, eV, with as many digits as tell them apart."""
-    span = abs(high - low)
-    digits = 2 if span <= 0 else int(np.clip(1 - np.floor(np.log10(span)), 0, 6))
-    return f"{low:.{digits}f}".replace("-", "−"), f"{high:.{digits}f}".replace("-", "−")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +46,14 @@ class Overlay:
     ----------
     colours : ViewColours
     legend : Legend or None
-    axes : (3, 3) float64
-        The x, y and z axes of the box in eye space, one per row.
+    axes : (3, 3) float64 or None
+        The x, y and z axes of the box in eye space, one per row; None where they are not shown.
     message : str or None
     """
 
     colours: ViewColours
     legend: Legend | None
-    axes: NDArray[np.float64]
+    axes: NDArray[np.float64] | None
     message: str | None
 
     def paint(self, painter: QPainter, width: float, height: float, scale: float) -> None:
@@ -70,11 +66,12 @@ class Overlay:
         painter.save()
         painter.scale(scale, scale)
         width, height = width / scale, height / scale
-        if isinstance(self.legend, ElementLegend):
-            self._paint_elements(painter, self.legend)
-        elif isinstance(self.legend, LossLegend):
-            self._paint_losses(painter, self.legend)
-        self._paint_axes(painter, height)
+        if isinstance(self.legend, KindLegend):
+            self._paint_kinds(painter, self.legend)
+        elif isinstance(self.legend, ScaleLegend):
+            self._paint_scale(painter, self.legend)
+        if self.axes is not None:
+            self._paint_axes(painter, self.axes, height)
         if self.message:
             self._paint_message(painter, self.message, width, height)
         painter.restore()
@@ -88,15 +85,25 @@ class Overlay:
         inset = 0.5 * _MARGIN
         painter.drawRoundedRect(QRectF(inset, inset, width, height), 7, 7)
 
-    def _paint_elements(self, painter: QPainter, legend: ElementLegend) -> None:
+    def _paint_kinds(self, painter: QPainter, legend: KindLegend) -> None:
         font = _font(_TEXT)
-        painter.setFont(font)
         radius, row = 7.0, 23.0
         metrics = QFontMetricsF(font)
-        longest = max(metrics.horizontalAdvance(symbol) for symbol, _ in legend.elements)
-        self._paint_plate(painter, _MARGIN + 2 * radius + 8 + longest, row * len(legend.elements) + 7)
-        for index, (symbol, colour) in enumerate(legend.elements):
-            centre = QPointF(_MARGIN + radius, _MARGIN + radius + index * row)
+        widths = [2 * radius + 8 + metrics.horizontalAdvance(symbol) for symbol, _ in legend.kinds]
+        below = 0.0
+        if legend.title:
+            bold = _font(_TEXT, bold=True)
+            widths.append(QFontMetricsF(bold).horizontalAdvance(legend.title))
+            below = row
+        self._paint_plate(painter, _MARGIN + max(widths), row * len(legend.kinds) + below + 7)
+        if legend.title:
+            painter.setFont(bold)
+            painter.setPen(_colour(self.colours.text))
+            place = QRectF(_MARGIN, _MARGIN - 5, widths[-1] + 2, row)
+            painter.drawText(place, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, legend.title)
+        painter.setFont(font)
+        for index, (symbol, colour) in enumerate(legend.kinds):
+            centre = QPointF(_MARGIN + radius, _MARGIN + radius + index * row + below)
             base = QColor.fromRgbF(*colour)
             ball = QRadialGradient(centre - QPointF(0.35 * radius, 0.4 * radius), 1.5 * radius)
             ball.setColorAt(0.0, base.lighter(112))
@@ -109,16 +116,16 @@ class Overlay:
             place = QRectF(centre.x() + radius + 8, centre.y() - 0.5 * row, 120, row)
             painter.drawText(place, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, symbol)
 
-    def _paint_losses(self, painter: QPainter, legend: LossLegend) -> None:
+    def _paint_scale(self, painter: QPainter, legend: ScaleLegend) -> None:
         bar, row = QRectF(_MARGIN, _MARGIN + 22, 158, 10), 18.0
         self._paint_plate(painter, bar.width() + _MARGIN, 43 + row * len(legend.rows))
         painter.setFont(_font(_TEXT, bold=True))
         painter.setPen(_colour(self.colours.text))
         left, right = Qt.AlignmentFlag.AlignLeft, Qt.AlignmentFlag.AlignRight
         middle, centre = Qt.AlignmentFlag.AlignVCenter, Qt.AlignmentFlag.AlignHCenter
-        painter.drawText(QRectF(bar.left(), _MARGIN - 3, bar.width(), row), left | middle, "Loss (eV)")
+        painter.drawText(QRectF(bar.left(), _MARGIN - 3, bar.width(), row), left | middle, legend.title)
         gradient = QLinearGradient(bar.topLeft(), bar.topRight())
-        table = loss_colours(17)
+        table = legend.scale.colours(17)
         for index, (red, green, blue) in enumerate(table.tolist()):
             gradient.setColorAt(index / (len(table) - 1), QColor(red, green, blue))
         painter.setPen(Qt.PenStyle.NoPen)
@@ -133,12 +140,12 @@ class Overlay:
             painter.setPen(_colour(self.colours.dim))
             painter.drawText(place, centre | middle, symbol)
 
-    def _paint_axes(self, painter: QPainter, height: float) -> None:
+    def _paint_axes(self, painter: QPainter, axes: NDArray[np.float64], height: float) -> None:
         origin, length = QPointF(_MARGIN + 26, height - _MARGIN - 26), 25.0
         painter.setFont(_font(_TEXT - 2, bold=True))
-        for index in np.argsort(self.axes[:, 2]):  # the one that points away first
+        for index in np.argsort(axes[:, 2]):  # the one that points away first
             name, code = _AXES[index]
-            x, y, towards = (float(part) for part in self.axes[index])
+            x, y, towards = (float(part) for part in axes[index])
             colour = QColor(code)
             colour.setAlphaF(0.55 + 0.45 * (0.5 + 0.5 * towards))
             painter.setPen(QPen(colour, 2.2, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap))

@@ -13,13 +13,15 @@ scale. Spheres and bonds read the same texture, so that a frame costs one upload
 from __future__ import annotations
 
 import enum
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from vispy import gloo
 
 from mldsim.gui.viewport.camera import Sight
-from mldsim.gui.viewport.colours import ViewColours, loss_colours
+from mldsim.gui.viewport.colours import ViewColours
+from mldsim.gui.viewport.scales import scale_colours
 
 AGENTS_VERTEX = """
 uniform mat4 u_view;
@@ -28,13 +30,15 @@ uniform float u_perspective;   // 1 or 0
 uniform float u_pixel;         // height of a pixel: at distance one in perspective, else everywhere
 uniform sampler2D u_agents;
 uniform sampler2D u_scale;
-uniform float u_by_loss;       // 1 or 0
+uniform float u_by_scale;      // 1 or 0
+uniform vec3 u_offset;         // of the periodic image that is drawn
 
-vec3 eye_position(vec4 agent) { return (u_view * vec4(agent.xyz, 1.0)).xyz; }
+vec3 eye_position(vec4 agent) { return (u_view * vec4(agent.xyz + u_offset, 1.0)).xyz; }
 
 vec3 colour_of(vec4 agent, vec3 element) {
-    vec3 loss = texture2DLod(u_scale, vec2((agent.w * 255.0 + 0.5) / 256.0, 0.5), 0.0).rgb;
-    return mix(element, loss, u_by_loss);
+    vec3 placed = texture2DLod(u_scale, vec2((agent.w * 255.0 + 0.5) / 256.0, 0.5), 0.0).rgb;
+    if (agent.w < 0.0) placed = vec3(0.52);  // has no value
+    return mix(element, placed, u_by_scale);
 }
 """
 
@@ -46,6 +50,8 @@ uniform vec3 u_top;
 uniform vec3 u_bottom;
 uniform float u_height;        // of the picture, pixels
 uniform float u_light;
+uniform float u_depth_fade;    // how much of an agent at the far end of the box is lost in the ground
+uniform float u_veil;          // the same, wherever it is
 uniform float u_pass;          // see Pass
 
 // The line of sight through a point: from the eye in perspective, parallel otherwise.
@@ -83,11 +89,13 @@ vec3 surface(vec3 colour, vec3 normal, vec3 direction, float z) {
     vec3 shown = sqrt(clamp(lit, 0.0, 1.0));
     float far = clamp((-z - u_fog.x) / (u_fog.y - u_fog.x), 0.0, 1.0);
     vec3 ground = mix(u_bottom, u_top, gl_FragCoord.y / u_height);
-    return mix(shown, ground, 0.45 * far);
+    return mix(ground, shown, (1.0 - u_veil) * (1.0 - u_depth_fade * far));
 }
 """
 
 _TEXTURE_WIDTH = 1024
+
+_DEPTH_FADE = 0.45
 
 
 class Pass(enum.Enum):
@@ -120,7 +128,7 @@ class AgentTexture:
         )
         self.texture = gloo.Texture2D(self._texels.shape, format="rgba", internalformat="rgba32f")
         self.texture.interpolation = "nearest"
-        self.scale = gloo.Texture2D(loss_colours(256)[None], interpolation="nearest")
+        self.scale = gloo.Texture2D(scale_colours()[None], interpolation="nearest")
 
     @property
     def positions(self) -> NDArray[np.float32]:
@@ -129,8 +137,12 @@ class AgentTexture:
 
     @property
     def on_scale(self) -> NDArray[np.float32]:
-        """(n_agents,) float32 in [0, 1]: write here, then `upload`."""
+        """(n_agents,) float32 in [0, 1], or negative where there is no value: write here, then `upload`."""
         return self._rows[:, 3]
+
+    def set_scale(self, table: NDArray[np.uint8]) -> None:
+        """Take other colours for the scale, (256, 3) uint8."""
+        self.scale.set_data(np.ascontiguousarray(table[None]))
 
     def upload(self) -> None:
         """Hand the texels to the graphics card, with the next drawing."""
@@ -145,19 +157,48 @@ def set_sight(program: gloo.Program, sight: Sight) -> None:
     program["u_perspective"] = float(sight.perspective)
 
 
-def set_surroundings(
-    program: gloo.Program, sight: Sight, colours: ViewColours, height: int, which: Pass, *, by_loss: bool
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How agents and bonds are drawn in one pass.
+
+    Attributes
+    ----------
+    colours : ViewColours
+    height : int
+        Of the picture, pixels.
+    by_scale : bool
+        Whether agents have the colours of their places on the scale, or of their elements.
+    fog : bool
+        Whether what is far is lost in the ground.
+    offset : (3,) float, angstrom
+        Of the periodic image.
+    veil : float
+        How much of it is lost in the ground, wherever it is.
+    """
+
+    colours: ViewColours
+    height: int
+    by_scale: bool
+    fog: bool = True
+    offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    veil: float = 0.0
+
+
+def set_surroundings(program: gloo.Program, sight: Sight, look: Look, which: Pass) -> None:
     """Tell a program of agents or bonds about the camera, the light and the ground behind."""
+    colours = look.colours
     set_sight(program, sight)
     program["u_pixel"] = sight.pixel
     program["u_fog"] = sight.fog
     program["u_top"] = colours.top
     program["u_bottom"] = colours.bottom
     program["u_light"] = colours.light
-    program["u_height"] = float(height)
+    program["u_height"] = float(look.height)
     program["u_pass"] = float(which.value)
-    program["u_by_loss"] = float(by_loss)
+    program["u_by_scale"] = float(look.by_scale)
+    program["u_depth_fade"] = _DEPTH_FADE if look.fog else 0.0
+    program["u_offset"] = look.offset
+    program["u_veil"] = look.veil
 
 
 QUAD = np.array([[-1, -1], [1, -1], [-1, 1], [1, 1]], dtype=np.float32)

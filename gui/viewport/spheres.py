@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from vispy import gloo
 
 from mldsim.gui.viewport.camera import Sight
-from mldsim.gui.viewport.colours import ViewColours
 from mldsim.gui.viewport.shading import (
     AGENTS_VERTEX,
     QUAD,
     SURFACE_FRAGMENT,
     AgentTexture,
+    Look,
     Pass,
     quad_indices,
     set_surroundings,
@@ -108,7 +108,7 @@ class Spheres:
         self._program["u_scale"] = agents.scale
         self._indices = quad_indices(n)
 
-    def draw(self, sight: Sight, colours: ViewColours, height: int, which: Pass, *, by_loss: bool) -> None:
-        """Draw one pass into the current framebuffer of so many pixels height."""
-        set_surroundings(self._program, sight, colours, height, which, by_loss=by_loss)
+    def draw(self, sight: Sight, look: Look, which: Pass) -> None:
+        """Draw one pass into the current framebuffer."""
+        set_surroundings(self._program, sight, look, which)
         self._program.draw("triangles", self._indices)

@@ -1,4 +1,4 @@
-"""What is around the molecules: the ground behind them and the edges of the periodic box."""
+"""What is around the molecules: the ground behind them, the edges of the periodic box, and hydrogen bonds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from vispy import gloo
 
 from mldsim.gui.viewport.camera import Sight
-from mldsim.gui.viewport.colours import ViewColours
+from mldsim.gui.viewport.colours import RGB, ViewColours
 from mldsim.gui.viewport.shading import QUAD, quad_indices, set_sight
 
 _GROUND_VERTEX = """
@@ -30,21 +30,23 @@ void main() {
 }
 """
 
-# OpenGL's own lines have no width that can be relied on: an edge is a quad of so many pixels, feathered at its sides.
-_EDGE_VERTEX = """
+# OpenGL's own lines have no width that can be relied on: a line is a quad of so many pixels, feathered at its sides.
+_LINE_VERTEX = """
 uniform mat4 u_view;
 uniform mat4 u_projection;
 uniform float u_perspective;
 uniform float u_near;
 uniform vec2 u_size;           // of the picture, pixels
-uniform float u_width;         // of an edge, pixels
+uniform float u_width;         // of a line, pixels
 attribute vec2 a_corner;
 attribute vec3 a_start;
 attribute vec3 a_end;
 varying float v_offset;
 varying float v_z;
+varying float v_along;         // angstrom
 
 void main() {
+    v_along = a_corner.x < 0.0 ? 0.0 : distance(a_start, a_end);
     vec3 start = (u_view * vec4(a_start, 1.0)).xyz;
     vec3 end = (u_view * vec4(a_end, 1.0)).xyz;
     // What is behind the eye has no place on the screen: cut it off before the perspective divide.
@@ -65,20 +67,21 @@ void main() {
 }
 """
 
-_EDGE_FRAGMENT = """
+_LINE_FRAGMENT = """
 uniform float u_width;
 uniform vec3 u_colour;
 uniform vec2 u_fog;
+uniform float u_dash;          // angstrom; zero for whole lines
 varying float v_offset;
 varying float v_z;
+varying float v_along;
 void main() {
+    if (u_dash > 0.0 && fract(v_along / u_dash) > 0.55) discard;
     float cover = clamp(0.5 * u_width + 0.5 - abs(v_offset), 0.0, 1.0);
     float far = clamp((-v_z - u_fog.x) / (u_fog.y - u_fog.x), 0.0, 1.0);
     gl_FragColor = vec4(u_colour, cover * mix(0.85, 0.3, far));
 }
 """
-
-_EDGE_WIDTH = 1.5
 
 
 class Ground:
@@ -95,33 +98,56 @@ class Ground:
         self._program.draw("triangle_strip")
 
 
-class BoxEdges:
-    """Draws the twelve edges of the periodic box."""
+def box_edges(half: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both ends of the twelve edges of a box of half edges (3,), centred at the origin: twice (12, 3), angstrom."""
+    corners = itertools.product((-1.0, 1.0), repeat=3)
+    edges = [
+        (a, b) for a, b in itertools.combinations(corners, 2) if sum(x != y for x, y in zip(a, b, strict=True)) == 1
+    ]
+    ends = np.array(edges) * half
+    return ends[:, 0], ends[:, 1]
 
-    def __init__(self) -> None:
-        self._program = gloo.Program(_EDGE_VERTEX, _EDGE_FRAGMENT)
-        self._vertices = np.zeros((12, 4), dtype=[("a_corner", "f4", 2), ("a_start", "f4", 3), ("a_end", "f4", 3)])
-        self._vertices["a_corner"] = QUAD
-        self._buffer = gloo.VertexBuffer(self._vertices.ravel())
-        self._program.bind(self._buffer)
-        self._indices = quad_indices(12)
 
-    def set_box(self, half: NDArray[np.float64]) -> None:
-        """Take the half edges of a box, (3,) angstrom, centred at the origin."""
-        corners = itertools.product((-1.0, 1.0), repeat=3)
-        edges = [
-            (a, b) for a, b in itertools.combinations(corners, 2) if sum(x != y for x, y in zip(a, b, strict=True)) == 1
-        ]
-        ends = np.array(edges) * half
-        self._vertices["a_start"], self._vertices["a_end"] = ends[:, None, 0], ends[:, None, 1]
-        self._buffer.set_data(self._vertices.ravel())
+class Lines:
+    """Draws straight lines of one width and colour, feathered at their sides, behind what is nearer.
 
-    def draw(self, sight: Sight, colours: ViewColours, size: tuple[int, int], scale: float) -> None:
+    Parameters
+    ----------
+    width : float
+        Pixels of the design.
+    dash : float, angstrom
+        A dash and its gap; zero for whole lines.
+    """
+
+    def __init__(self, width: float, dash: float = 0.0) -> None:
+        self._width = width
+        self._program = gloo.Program(_LINE_VERTEX, _LINE_FRAGMENT)
+        self._program["u_dash"] = dash
+        self._count = 0
+
+    def set_ends(self, starts: NDArray[np.float64], ends: NDArray[np.float64]) -> None:
+        """Take other lines, (n, 3) angstrom from the centre of the box."""
+        vertices = np.zeros((len(starts), 4), dtype=[("a_corner", "f4", 2), ("a_start", "f4", 3), ("a_end", "f4", 3)])
+        vertices["a_corner"] = QUAD
+        vertices["a_start"], vertices["a_end"] = starts[:, None], ends[:, None]
+        if len(starts) != self._count:
+            self._count = len(starts)
+            if self._count == 0:
+                return
+            self._buffer = gloo.VertexBuffer(vertices.ravel())
+            self._program.bind(self._buffer)
+            self._indices = quad_indices(self._count)
+        elif self._count:
+            self._buffer.set_data(vertices.ravel())
+
+    def draw(self, sight: Sight, colour: RGB, size: tuple[int, int], scale: float) -> None:
         """Draw into the current framebuffer of so many pixels; `scale` is pixels per pixel of the design."""
+        if not self._count:
+            return
         set_sight(self._program, sight)
         self._program["u_near"] = sight.near
         self._program["u_size"] = size
-        self._program["u_width"] = _EDGE_WIDTH * scale
-        self._program["u_colour"] = colours.box
+        self._program["u_width"] = self._width * scale
+        self._program["u_colour"] = colour
         self._program["u_fog"] = sight.fog
         self._program.draw("triangles", self._indices)

@@ -10,23 +10,18 @@ from PySide6.QtCore import QObject, QPointF, Qt, QTimer, Signal
 from PySide6.QtGui import QImage, QMouseEvent, QPainter, QPaintEvent, QWheelEvent
 from PySide6.QtWidgets import QGridLayout, QLabel, QWidget
 
+from mldsim.analysis.periodic import nearest
 from mldsim.errors import InputError, WorkFailed
 from mldsim.frames import Frame, Topology
 from mldsim.gui.theme import Theme
 from mldsim.gui.viewport.camera import Axis, Camera
-from mldsim.gui.viewport.colours import (
-    BOND_RADIUS,
-    VIEW_COLOURS,
-    Colouring,
-    LossRange,
-    Style,
-    element_colour,
-    sphere_radius,
-)
+from mldsim.gui.viewport.colours import BOND_RADIUS, RGB, VIEW_COLOURS, Style, element_colour, sphere_radius
 from mldsim.gui.viewport.molecules import Molecules
 from mldsim.gui.viewport.opengl import unusable_reason
-from mldsim.gui.viewport.overlay import ElementLegend, Legend, LossLegend, Overlay, loss_labels
+from mldsim.gui.viewport.overlay import KindLegend, Legend, Overlay, ScaleLegend
 from mldsim.gui.viewport.picking import first_hit
+from mldsim.gui.viewport.quantities import MOST_BONDS, QUANTITIES, BondCount, Colouring
+from mldsim.gui.viewport.scales import Scale, ScaleRange, apart_colours, scale_labels, step_table
 
 if TYPE_CHECKING:
     from mldsim.gui.viewport.canvas import Canvas, Scene
@@ -66,7 +61,13 @@ class Viewport(QObject):
         self._message: str | None = None
         self._topology: Topology | None = None
         self._molecules: Molecules | None = None
-        self._losses: LossRange | None = None
+        self._scales = {colouring: Scale() for colouring in Colouring}
+        self._range: ScaleRange | None = None
+        self._bond_count: BondCount | None = None
+        self._images = (1, 1, 1)
+        self._fog = True
+        self._show_axes = True
+        self._show_hydrogen_bonds = False
         self._box = 2.0 * self.camera.half
         self._frame: Frame | None = None
         self._radii = np.empty(0, np.float32)
@@ -114,9 +115,9 @@ class Viewport(QObject):
         """
         self._topology = topology
         self._molecules = Molecules.of(topology)
-        fixed = self._losses.fixed if self._losses is not None else None
-        self._losses = LossRange(topology.species, len(topology.symbols), fixed)
+        self._bond_count = BondCount(topology, self._molecules)
         self._frame = None
+        self._begin_scale()
         same = np.allclose(box, self._box, rtol=1e-6)
         self._set_box(np.array(box, dtype=np.float64))
         if not same:
@@ -140,26 +141,39 @@ class Viewport(QObject):
         self._show(frame)
 
     def set_colouring(self, colouring: Colouring) -> None:
-        """Colour agents by element or by loss."""
-        self._colouring = colouring
-        self._reshow()
+        """Say what the colour of an agent tells."""
+        if colouring is not self._colouring:
+            self._colouring = colouring
+            self._begin_scale()
+            self._reshow()
 
-    def set_loss_range(self, limits: tuple[float, float] | None) -> None:
-        """Fix the ends of the colour scale, eV, for all species; None follows the losses of each species.
+    def scale(self, colouring: Colouring) -> Scale:
+        """How the values of a quantity become colours."""
+        return self._scales[colouring]
+
+    def set_scale(self, colouring: Colouring, scale: Scale) -> None:
+        """Say how the values of a quantity become colours.
 
         Raises
         ------
         InputError
-            If the ends are no numbers or not in order.
+            If the ends of a fixed range are no numbers or not in order.
         """
+        limits = scale.fixed
         if limits is not None and not (np.isfinite(limits).all() and limits[0] < limits[1]):
             raise InputError(
-                f"The colour scale must go from a lower to a higher loss, not {limits[0]} to {limits[1]} eV."
+                f"The colour scale must go from a lower to a higher value, not {limits[0]} to {limits[1]}."
             )
-        if self._losses is not None:
-            self._losses.fixed = limits
-            self._losses.forget()
-        self._reshow()
+        self._scales[colouring] = scale
+        if colouring is self._colouring:
+            self._begin_scale()
+            self._reshow()
+
+    def shown_range(self) -> tuple[float, float] | None:
+        """Lowest and highest value that the scale shows now; None where no agent has a value or there is no scale."""
+        if self._range is None or not np.isfinite(self._range.low).any():
+            return None
+        return float(np.nanmin(self._range.low)), float(np.nanmax(self._range.high))
 
     def set_style(self, style: Style) -> None:
         """Draw balls and sticks, spheres that fill space, or sticks."""
@@ -178,6 +192,29 @@ class Viewport(QObject):
         self._show_bonds = shown
         self._refresh()
 
+    def show_axes(self, shown: bool) -> None:
+        """Show or hide the directions of the axes."""
+        self._show_axes = shown
+        self._refresh()
+
+    def show_hydrogen_bonds(self, shown: bool) -> None:
+        """Show or hide hydrogen bonds, as dashed lines."""
+        self._show_hydrogen_bonds = shown
+        self._reshow()
+
+    def set_fog(self, fog: bool) -> None:
+        """Whether what is far is lost in the ground."""
+        self._fog = fog
+        self._refresh()
+
+    def set_images(self, images: tuple[int, int, int]) -> None:
+        """Draw the box so many times along x, y and z, itself in the middle, and frame all of it."""
+        if images != self._images:
+            self._images = images
+            self.camera.half = 0.5 * self._box * images
+            self.camera.reset()
+            self._refresh()
+
     def set_theme(self, theme: Theme) -> None:
         """Dark or light ground."""
         self._theme = theme
@@ -193,6 +230,10 @@ class Viewport(QObject):
         """Show the whole box, from where the view began."""
         self.camera.reset()
         self._refresh()
+
+    def focus(self) -> None:
+        """Bring what is picked to the middle of the view; the whole box where nothing is."""
+        self.reset_view()
 
     def axis_view(self, axis: Axis | str) -> None:
         """Look along an axis of the box: ``x``, ``y`` or ``z``."""
@@ -226,7 +267,7 @@ class Viewport(QObject):
         if self._canvas is None or self._frame is None:
             return None
         origin, direction = self.camera.ray(x, y, *self._size())
-        return first_hit(origin, direction, self._canvas.positions, self._radii)
+        return first_hit(origin, direction, self._canvas.positions, self._radii, self._offsets())
 
     def project(self) -> NDArray[np.float64]:
         """Where each agent appears in the widget, (n_agents, 2) float64 pixels from its upper left corner."""
@@ -274,7 +315,7 @@ class Viewport(QObject):
 
     def _set_box(self, box: NDArray[np.float64]) -> None:
         self._box = box
-        self.camera.half = 0.5 * box
+        self.camera.half = 0.5 * box * self._images
         if self._canvas is not None:
             self._canvas.set_box(0.5 * box)
 
@@ -296,14 +337,61 @@ class Viewport(QObject):
         self._refresh()
 
     def _show(self, frame: Frame) -> None:
-        if self._canvas is None or self._molecules is None or self._losses is None:
+        if self._canvas is None or self._molecules is None or self._bond_count is None:
             return
         self._molecules.into_box(frame.positions, frame.box, out=self._canvas.positions)
-        if self._colouring is Colouring.LOSS:
-            self._canvas.on_scale[:] = self._losses.normalised(frame.losses)
+        if self._range is not None:
+            placed = self._range.normalised(QUANTITIES[self._colouring].values(frame))
+            self._canvas.on_scale[:] = np.nan_to_num(placed, copy=False, nan=-1.0)
             if self._legend != self._make_legend():
                 self._surface.update()
+        elif self._colouring is Colouring.HYDROGEN_BONDS:
+            counts = np.minimum(self._bond_count.of_molecules(frame), MOST_BONDS)
+            self._canvas.on_scale[:] = np.nan_to_num((counts + 0.5) / (MOST_BONDS + 1), nan=-1.0)
+        elif self._colouring is Colouring.MOLECULE:
+            kinds = len(apart_colours())
+            self._canvas.on_scale[:] = (self._molecules.molecule % kinds + 0.5) / kinds
+        self._canvas.set_hydrogen_bonds(self._bond_lines(frame) if self._show_hydrogen_bonds else None)
         self._canvas.upload()
+
+    def _bond_lines(self, frame: Frame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Both ends of each hydrogen bond: its hydrogen, and the nearest image of the oxygen that accepts it."""
+        assert self._canvas is not None
+        assert self._bond_count is not None
+        pairs = self._bond_count.pairs(frame)
+        hydrogen = self._canvas.positions[pairs[:, 0]].astype(np.float64)
+        return hydrogen, hydrogen + nearest(self._canvas.positions[pairs[:, 1]] - hydrogen, frame.box)
+
+    def _begin_scale(self) -> None:
+        """Begin a range, and hand the colours of the scale to the graphics card."""
+        if self._topology is None:
+            return
+        quantity, scale = QUANTITIES.get(self._colouring), self._scales[self._colouring]
+        self._range = None
+        if quantity is not None:
+            apart = quantity.by_species
+            group = self._topology.species if apart else np.zeros(self._topology.n_agents, np.int32)
+            self._range = ScaleRange(group, len(self._topology.symbols) if apart else 1, scale.fixed)
+        if self._canvas is not None:
+            self._canvas.set_scale(self._table())
+
+    def _table(self) -> NDArray[np.uint8]:
+        if self._colouring is Colouring.MOLECULE:
+            return step_table(apart_colours())
+        if self._colouring is Colouring.HYDROGEN_BONDS:
+            return step_table(self._bond_colours())
+        return self._scales[self._colouring].colours()
+
+    def _bond_colours(self) -> tuple[RGB, ...]:
+        """Of 0, 1, ... hydrogen bonds."""
+        colours = self._scales[Colouring.HYDROGEN_BONDS].colours(MOST_BONDS + 1) / 255.0
+        return tuple((float(r), float(g), float(b)) for r, g, b in colours)
+
+    def _offsets(self) -> NDArray[np.float64]:
+        """Of all images that are drawn, (n_images, 3) angstrom; the box itself is the first."""
+        steps = [np.arange(n) - (n - 1) // 2 for n in self._images]
+        grid = np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1).reshape(-1, 3)
+        return np.asarray(grid[np.argsort(np.abs(grid).sum(axis=1), kind="stable")] * self._box)
 
     def _refresh(self) -> None:
         if self._canvas is not None:
@@ -311,20 +399,32 @@ class Viewport(QObject):
             self._surface.update()
 
     def _make_legend(self) -> Legend | None:
-        if self._topology is None or self._losses is None:
+        if self._topology is None:
             return None
         symbols = self._topology.symbols
-        if self._colouring is Colouring.ELEMENT:
-            return ElementLegend(tuple((symbol, element_colour(symbol)) for symbol in symbols))
-        ends = zip(symbols, self._losses.low.tolist(), self._losses.high.tolist(), strict=True)
-        rows = tuple((symbol, *loss_labels(low, high)) for symbol, low, high in ends if np.isfinite(low))
-        if self._losses.fixed is not None:
-            rows = (("", *loss_labels(*self._losses.fixed)),)
-        return LossLegend(rows)
+        if self._range is None:
+            match self._colouring:
+                case Colouring.MOLECULE:
+                    return KindLegend("One colour per molecule", ())
+                case Colouring.HYDROGEN_BONDS:
+                    labels = (*(str(n) for n in range(MOST_BONDS)), f"{MOST_BONDS} or more")
+                    kinds = tuple(zip(labels, self._bond_colours(), strict=True))
+                    return KindLegend("Hydrogen bonds of the molecule", kinds)
+                case _:
+                    present = np.unique(self._topology.species).tolist()
+                    return KindLegend("", tuple((symbols[n], element_colour(symbols[n])) for n in present))
+        names = symbols if len(self._range.low) == len(symbols) > 1 else ("",)
+        ends = zip(names, self._range.low.tolist(), self._range.high.tolist(), strict=True)
+        rows = tuple((name, *scale_labels(low, high)) for name, low, high in ends if np.isfinite(low))
+        if self._range.fixed is not None:
+            rows = (("", *scale_labels(*self._range.fixed)),)
+        heading = QUANTITIES[self._colouring].heading
+        return ScaleLegend(heading, rows or (("no values", "", ""),), self._scales[self._colouring])
 
     def _overlay(self, message: str | None) -> Overlay:
         self._legend = self._make_legend()
-        return Overlay(VIEW_COLOURS[self._theme], self._legend, self.camera.rotation().T, message)
+        axes = self.camera.rotation().T if self._show_axes else None
+        return Overlay(VIEW_COLOURS[self._theme], self._legend, axes, message)
 
     def _scene(self, width: float, height: float) -> Scene:
         from mldsim.gui.viewport.canvas import Scene
@@ -332,9 +432,11 @@ class Viewport(QObject):
         return Scene(
             sight=self.camera.sight(width, height),
             colours=VIEW_COLOURS[self._theme],
-            by_loss=self._colouring is Colouring.LOSS,
+            by_scale=self._colouring is not Colouring.ELEMENT,
             box=self._show_box and self._topology is not None,
             bonds=self._show_bonds,
+            fog=self._fog,
+            offsets=self._offsets(),
         )
 
     def _lose_canvas(self, reason: str) -> None:

@@ -4,6 +4,7 @@ import itertools
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from mldsim.errors import InputError, WorkFailed
 from mldsim.frames import Frame, ThermoRow, Topology
 from mldsim.gui.theme import Theme
 from mldsim.gui.viewport import Colouring, Style, Viewport
+from mldsim.gui.viewport.scales import ColourMap, Scale
 
 pytestmark = pytest.mark.gui
 
@@ -218,11 +220,111 @@ def test_colouring_by_loss_shows_other_colours_and_a_scale(water, pixels):
 def test_fixed_range_of_losses(water, pixels):
     water.set_colouring(Colouring.LOSS)
     followed = pixels(water.widget)
-    water.set_loss_range((-100.0, 100.0))
+    water.set_scale(Colouring.LOSS, Scale(fixed=(-100.0, 100.0)))
     fixed = pixels(water.widget)
     assert differ(followed, fixed) > 100
+    assert water.shown_range() == (-100.0, 100.0)
     with pytest.raises(InputError, match="lower to a higher"):
-        water.set_loss_range((1.0, 0.0))
+        water.set_scale(Colouring.LOSS, Scale(fixed=(1.0, 0.0)))
+
+
+@pytest.fixture
+def moving(viewport):
+    """Three waters in a row of y; the second moves, the third has the steepest loss."""
+    positions, topology = waters(3)
+    velocities, forces = np.zeros((2, 9, 3))
+    velocities[3:6], forces[6:9] = [0.02, 0.0, 0.0], [0.0, 4.0, 0.0]
+    frame = replace(make_frame(positions), velocities=velocities, forces=forces)
+    viewport.set_topology(topology, BOX)
+    viewport.set_frame(frame)
+    viewport.axis_view("x")
+    return viewport
+
+
+def test_speed_and_gradient_have_scales_in_their_units(moving, pixels):
+    moving.set_colouring(Colouring.SPEED)
+    moving.set_scale(Colouring.SPEED, Scale(fixed=(0.0, 2000.0)))  # 0.02 angstrom/fs is 2000 m/s
+    picture, places = pixels(moving.widget), moving.project()
+    assert at(picture, places[3])[1] > at(picture, places[0])[1] + 60
+    assert at(picture, places[6])[1] == pytest.approx(at(picture, places[0])[1], abs=20)
+    moving.set_colouring(Colouring.GRADIENT)
+    picture = pixels(moving.widget)
+    assert at(picture, places[6])[1] > at(picture, places[3])[1] + 60
+
+
+def test_a_scale_can_be_reversed_and_every_quantity_keeps_its_own(moving, pixels):
+    moving.set_colouring(Colouring.SPEED)
+    moving.set_scale(Colouring.SPEED, Scale(ColourMap.CIVIDIS, (0.0, 2000.0), backwards=True))
+    picture, places = pixels(moving.widget), moving.project()
+    assert at(picture, places[0])[1] > at(picture, places[3])[1] + 60
+    moving.set_colouring(Colouring.GRADIENT)
+    assert moving.scale(Colouring.GRADIENT) == Scale()
+    moving.set_colouring(Colouring.SPEED)
+    assert differ(picture, pixels(moving.widget)) == 0
+
+
+def test_molecules_get_colours_that_tell_neighbours_apart(moving, pixels):
+    moving.set_colouring(Colouring.MOLECULE)
+    picture, places = pixels(moving.widget), moving.project()
+    oxygens = [at(picture, places[i]) for i in (0, 3, 6)]
+    for one, other in itertools.combinations(oxygens, 2):
+        assert np.abs(one - other).max() > 40
+
+
+def test_hydrogen_bonds_are_counted_for_each_molecule_and_drawn_dashed(viewport, pixels):
+    """Two waters 2.8 angstrom apart, one giving a bond to the other, and one far away."""
+    first = np.array([[2.0, 2.0, 2.0], [2.96, 2.0, 2.0], [1.76, 2.93, 2.0]])
+    second = np.array([[4.8, 2.0, 2.0], [5.2, 2.5, 2.7], [5.2, 2.5, 1.3]])
+    third = np.array([[4.0, 8.0, 7.0], [4.6, 8.6, 7.0], [3.4, 8.6, 7.0]])
+    _, topology = waters(3)
+    viewport.set_topology(topology, BOX)
+    viewport.set_frame(make_frame(np.concatenate([first, second, third])))
+    viewport.axis_view("z")
+    plain = pixels(viewport.widget)
+    viewport.show_hydrogen_bonds(True)
+    drawn = pixels(viewport.widget)
+    assert differ(plain, drawn) > 15
+    viewport.show_hydrogen_bonds(False)
+    viewport.set_colouring(Colouring.HYDROGEN_BONDS)
+    picture, places = pixels(viewport.widget), viewport.project()
+    assert np.abs(at(picture, places[0]) - at(picture, places[3])).max() < 40  # one bond each
+    assert np.abs(at(picture, places[0]) - at(picture, places[6])).max() > 25  # none
+    viewport.set_frame(make_frame(np.concatenate([first, second, third]), box=np.full(3, 6.9)))
+    viewport.set_frame(make_frame(np.concatenate([first, second, third])))  # a box too small to tell costs nothing
+
+
+def test_an_agent_without_a_value_is_grey(water, pixels):
+    losses = np.linspace(-1, 1, 9)
+    losses[0] = np.nan
+    water.set_colouring(Colouring.LOSS)
+    water.set_frame(make_frame(waters(3)[0], losses))
+    red, green, blue = at(pixels(water.widget), water.project()[0])
+    assert max(red, green, blue) - min(red, green, blue) < 25
+
+
+def test_periodic_images_surround_the_box_and_can_be_picked(water, pixels):
+    water.axis_view("z")
+    one = pixels(water.widget)
+    water.set_images((3, 3, 1))
+    water.axis_view("z")
+    nine = pixels(water.widget)
+    assert differ(one, nine) > 1000
+    middle = water.project()[3]
+    assert water.pick(*middle) == 3
+    pitch = water.camera.project(np.array([[0.0, 0.0, 0.0], [BOX[0], 0.0, 0.0]]), 480, 400)
+    assert water.pick(*(middle + pitch[1] - pitch[0])) in (3, 4, 5)  # the same molecule, one box to the right
+    water.set_images((1, 1, 1))
+    water.axis_view("z")
+    assert differ(one, pixels(water.widget)) == 0
+
+
+def test_fog_and_axes_can_be_switched_off(water, pixels):
+    full = pixels(water.widget)
+    water.set_fog(False)
+    assert differ(full, pixels(water.widget)) > 20
+    water.set_fog(True)
+    water.show_axes(False)
+    assert differ(full[300:, :100], pixels(water.widget)[300:, :100]) > 20
 
 
 def test_themes(water, pixels):
@@ -328,6 +430,7 @@ from mldsim.errors import WorkFailed
 from mldsim.frames import Frame, ThermoRow, Topology
 from mldsim.gui.theme import Theme
 from mldsim.gui.viewport import Colouring, Style, Viewport
+from mldsim.gui.viewport.scales import Scale
 view = Viewport()
 view.widget.show()
 one = np.zeros((1, 3))
@@ -335,7 +438,8 @@ view.set_topology(Topology(("O",), np.zeros(1, np.int32), np.ones(1), np.empty((
 view.set_frame(Frame(0, 0.0, np.full(3, 9.0), one, one, one, np.zeros(1), ThermoRow(*[0.0] * 9)))
 view.set_colouring(Colouring.LOSS); view.set_style(Style.STICKS); view.set_theme(Theme.LIGHT); view.message("hello")
 view.show_box(False); view.show_bonds(False); view.reset_view(); view.axis_view("z"); view.set_orthographic(True)
-view.zoom(2.0); view.orbit(3, 4); view.pan(1, 2); view.set_loss_range((0.0, 1.0))
+view.zoom(2.0); view.orbit(3, 4); view.pan(1, 2); view.set_scale(Colouring.LOSS, Scale(fixed=(0.0, 1.0)))
+view.set_images((2, 1, 1)); view.set_fog(False)
 app.processEvents()
 assert not view.usable and view.frames_drawn == 0 and view.pick(3, 3) is None
 assert "OpenGL" in view.widget.findChild(QLabel).text()

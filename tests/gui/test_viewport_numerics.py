@@ -7,10 +7,10 @@ import pytest
 
 from mldsim.frames import Topology
 from mldsim.gui.viewport.camera import Axis, Camera
-from mldsim.gui.viewport.colours import LossRange, Style, element_colour, loss_colours, sphere_radius
+from mldsim.gui.viewport.colours import Style, element_colour, sphere_radius
 from mldsim.gui.viewport.molecules import Molecules
-from mldsim.gui.viewport.overlay import loss_labels
 from mldsim.gui.viewport.picking import first_hit
+from mldsim.gui.viewport.scales import ColourMap, ScaleRange, scale_colours, scale_labels
 
 BOX = np.array([10.0, 12.0, 14.0])
 
@@ -122,7 +122,7 @@ def test_losses_are_placed_within_the_range_of_their_own_species():
     species = np.repeat([0, 1], 500).astype(np.int32)
     rng = np.random.default_rng(2)
     losses = np.where(species == 0, -400.0, -2.0) + rng.normal(0, [[0.5], [0.01]], (2, 500)).ravel()
-    scale = LossRange(species, 3)
+    scale = ScaleRange(species, 3)
     placed = scale.normalised(losses)
     assert placed.min() == 0.0
     assert placed.max() == 1.0
@@ -132,7 +132,7 @@ def test_losses_are_placed_within_the_range_of_their_own_species():
 
 
 def test_loss_range_follows_slowly_and_a_fixed_one_holds():
-    scale = LossRange(np.zeros(100, np.int32), 1)
+    scale = ScaleRange(np.zeros(100, np.int32), 1)
     losses = np.linspace(0.0, 1.0, 100)
     scale.normalised(losses)
     high = scale.high[0]
@@ -142,15 +142,17 @@ def test_loss_range_follows_slowly_and_a_fixed_one_holds():
     np.testing.assert_allclose(scale.normalised(losses), losses / 2.0)
 
 
-def test_loss_labels_have_the_digits_that_tell_them_apart():
-    assert loss_labels(-3.43, -3.04) == ("−3.43", "−3.04")
-    assert loss_labels(-1000.0, 500.0) == ("−1000", "500")
-    assert loss_labels(0.0011, 0.0012)[0] != loss_labels(0.0011, 0.0012)[1]
+def test_labels_of_a_scale_have_the_digits_that_tell_them_apart():
+    assert scale_labels(-3.43, -3.04) == ("−3.43", "−3.04")
+    assert scale_labels(-1000.0, 500.0) == ("−1000", "500")
+    assert scale_labels(0.0011, 0.0012)[0] != scale_labels(0.0011, 0.0012)[1]
 
 
 def test_colour_scale_grows_in_lightness_and_elements_differ_in_it():
     luminance = np.array([0.2126, 0.7152, 0.0722])
-    assert np.all(np.diff(loss_colours(64) @ luminance) > 0)
+    for colour_map in ColourMap:
+        assert np.all(np.diff(scale_colours(64, colour_map) @ luminance) > 0)
+        assert np.all(np.diff(scale_colours(64, colour_map, backwards=True) @ luminance) < 0)
     assert luminance @ element_colour("H") - luminance @ element_colour("O") > 0.4
     assert sphere_radius("O", Style.BALL_AND_STICK) > sphere_radius("H", Style.BALL_AND_STICK)
     for unknown in ("Xe", "not an element"):

@@ -446,6 +446,39 @@ def test_a_picture_is_saved_at_the_size_asked_for(open_window, home, pixels):
     assert any("cannot be written" in text for text in desk.window.notices.texts())
 
 
+def test_a_colouring_is_tried_while_the_mouse_is_over_it_and_kept_when_chosen(open_window, pixels):
+    desk = open_window(paused=True)
+    window, choice = desk.window, desk.window.view_panel.colouring
+    desk.wait(lambda: window.controller.frame is not None)
+    by_element = pixels(window.viewport.widget)
+    choice.highlighted.emit(choice.findData(Colouring.LOSS))
+    assert not np.array_equal(pixels(window.viewport.widget), by_element)
+    choice.hidePopup()  # left without a choice
+    assert np.array_equal(pixels(window.viewport.widget), by_element)
+    choice.setCurrentIndex(choice.findData(Colouring.LOSS))
+    choice.activated.emit(choice.currentIndex())
+    choice.hidePopup()
+    assert not np.array_equal(pixels(window.viewport.widget), by_element)
+
+
+def test_the_range_of_a_colour_scale_is_fixed_at_what_is_shown_and_can_be_set(open_window):
+    desk = open_window(paused=True)
+    window, panel = desk.window, desk.window.view_panel
+    desk.wait(lambda: window.controller.frame is not None)
+    assert not panel.range.isEnabled()  # elements have no scale
+    window.set_colouring(Colouring.LOSS)
+    desk.wait(lambda: window.viewport.shown_range() is not None)
+    low, high = window.viewport.shown_range()
+    panel.range.setCurrentIndex(panel.range.findData(True))
+    panel.range.activated.emit(panel.range.currentIndex())
+    fixed = window.viewport.scale(Colouring.LOSS).fixed
+    assert fixed == pytest.approx((low, high), abs=0.1 * (high - low))
+    panel.high.asked.emit(0.0)
+    panel.low.setValue(fixed[1] + 1.0)  # the ends in the wrong order: said, and not done
+    assert any("lower to a higher" in text for text in window.notices.texts())
+    assert window.viewport.scale(Colouring.LOSS).fixed == fixed
+
+
 def test_layout_and_looks_are_remembered(open_window, home):
     desk = open_window(paused=True)
     desk.window._plots_dock.hide()
@@ -456,7 +489,7 @@ def test_layout_and_looks_are_remembered(open_window, home):
     again = open_window(paused=True).window
     assert not again._plots_dock.isVisible()
     assert again.theme is Theme.LIGHT
-    assert again.panel.colouring.currentData() is Colouring.LOSS
+    assert again.view_panel.colouring.currentData() is Colouring.LOSS
     assert not again.actions_["bonds"].isChecked()
     again.actions_["restore_layout"].trigger()
     assert again._plots_dock.isVisible()

@@ -1,0 +1,83 @@
+"""Makes the pictures of the user guide from the real window, so that they never go stale.
+
+Run it on a display, or under ``xvfb-run -s "-screen 0 1600x1000x24"``:
+
+    python docs/make_pictures.py [NAME ...]
+
+Each picture is a function that brings a window into the state to be shown; names are those of the files in
+docs/images/guide/. Trajectories are chaotic, so that molecules stand elsewhere each time; nothing else changes.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from PySide6.QtWidgets import QApplication
+
+from mldsim.gui.app import _build_simulation
+from mldsim.gui.main_window import MainWindow, save_image
+from mldsim.gui.preferences import Preferences
+from mldsim.gui.theme import Theme
+from mldsim.gui.viewport import Colouring
+from mldsim.parameters import Parameters, Setup
+from mldsim.runner import Runner
+
+FOLDER = Path(__file__).parent / "images" / "guide"
+SIZE = (1280, 800)
+
+Scene = Callable[[MainWindow], None]
+
+
+def wait(seconds: float, until: Callable[[], bool] = lambda: False) -> None:
+    """Let the window live for a while, or until something is so."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not until():
+        QApplication.processEvents()
+        time.sleep(0.004)
+
+
+def view(window: MainWindow) -> None:
+    """Gradient as colour, hydrogen bonds, the panel of the view."""
+    window._view_dock.raise_()
+    window.set_colouring(Colouring.GRADIENT)
+    window.actions_["hydrogen_bonds"].setChecked(True)
+    wait(2.0)
+
+
+SCENES: dict[str, Scene] = {"view": view}
+
+
+def make(name: str, scene: Scene, size: tuple[int, int] = SIZE, theme: Theme = Theme.DARK) -> Path:
+    """Open a window, bring it into a state, save what is seen of it."""
+    setup, parameters = Setup(), Parameters()
+    with TemporaryDirectory() as home:
+        runner = Runner(_build_simulation, setup, parameters)
+        window = MainWindow(runner, setup, parameters, Preferences(Path(home) / "window.ini"))
+        window.resize(*size)
+        window.set_theme(theme)
+        window.start()
+        wait(120.0, lambda: window.controller.frame is not None and window.controller.frame.time > 200.0)
+        scene(window)
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        path = FOLDER / f"{name}.png"
+        save_image(window.picture_of_window(), path)
+        window.close()
+        window.deleteLater()
+        wait(0.1)
+    return path
+
+
+def main(names: list[str]) -> None:
+    """Make the pictures of these names, or all."""
+    application = QApplication([])
+    application.setQuitOnLastWindowClosed(False)
+    for name in names or list(SCENES):
+        print(make(name, SCENES[name]), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
