@@ -1,12 +1,14 @@
 """What a running simulation shows: frames, thermo rows, and the two places where readers find them.
 
 The simulation never waits for a reader and a reader never waits for the simulation: frames go into a mailbox that
-keeps only the newest, thermo rows into a table that keeps a bounded number of them.
+keeps only the newest, thermo rows into a table that keeps a bounded number of them, and frames at even intervals, for
+averages, into a queue that says so when it was full.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -106,6 +108,91 @@ class Mailbox:
         with self._lock:
             frame, self._frame = self._frame, None
         return frame
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SampleSeries:
+    """What samples have in common that may be averaged together; anything else is another series.
+
+    Attributes
+    ----------
+    topology : Topology
+    interval : float, fs
+        Between two samples.
+    target : float, K
+    thermostatted : bool
+    """
+
+    topology: Topology
+    interval: float
+    target: float
+    thermostatted: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """A frame of a series; `follows` when it is one interval after the sample before."""
+
+    series: SampleSeries
+    frame: Frame
+    follows: bool
+
+
+class Samples:
+    """Frames at even intervals, for whoever averages over them; nothing is kept until somebody wants it.
+
+    Parameters
+    ----------
+    capacity : int
+        Bytes of frames that wait at most. When they are not taken in time further ones are lost, and the next one does
+        not follow.
+    """
+
+    def __init__(self, capacity: int = 48_000_000) -> None:
+        self._capacity = capacity
+        self._samples: deque[Sample] = deque()
+        self._came = threading.Condition()
+        self._bytes = 0
+        self._broken = True
+        self._lost = 0
+        self.wanted = False
+
+    @property
+    def lost(self) -> int:
+        """Frames that were not taken in time."""
+        return self._lost
+
+    def break_off(self) -> None:
+        """The next frame does not follow the last."""
+        self._broken = True
+
+    def put(self, series: SampleSeries, frame: Frame) -> None:
+        """Give the next frame, one interval after the last unless `break_off` was called."""
+        size = _bytes(frame)
+        with self._came:
+            if self._samples and self._bytes + size > self._capacity:
+                self._lost += 1
+                self._broken = True
+                return
+            self._samples.append(Sample(series, frame, not self._broken))
+            self._bytes += size
+            self._broken = False
+            self._came.notify()
+
+    def take(self, timeout: float) -> Sample | None:
+        """The oldest sample; waits up to `timeout` seconds for one."""
+        with self._came:
+            if not self._samples:
+                self._came.wait(timeout)
+            if not self._samples:
+                return None
+            sample = self._samples.popleft()
+            self._bytes -= _bytes(sample.frame)
+            return sample
+
+
+def _bytes(frame: Frame) -> int:
+    return frame.positions.nbytes + frame.velocities.nbytes + frame.forces.nbytes + frame.losses.nbytes
 
 
 @dataclass

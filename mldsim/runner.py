@@ -13,11 +13,11 @@ import queue
 import threading
 import time as clock
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mldsim.errors import Cancelled, InputError, MldsimError
-from mldsim.frames import Frame, Mailbox, ThermoTable
+from mldsim.frames import Frame, Mailbox, Samples, SampleSeries, ThermoTable
 from mldsim.messages import (
     Applied,
     Command,
@@ -44,7 +44,7 @@ from mldsim.messages import (
     Stopped,
     StopRecording,
 )
-from mldsim.parameters import Parameters, Setup
+from mldsim.parameters import Parameters, Setup, ThermostatKind
 from mldsim.trajectory.history import History, frame_bytes
 from mldsim.trajectory.recorder import FrameSink, Recorder, open_sink
 
@@ -56,6 +56,8 @@ _FRAME_INTERVAL = 0.01
 """Seconds between two frames that nobody but a view asks for."""
 _STATUS_INTERVAL = 0.02
 _RATE_WINDOW = 3.0
+_SAMPLE_INTERVAL = 4.0
+"""fs, at most, between two samples: the slowest that still resolves a swinging hydrogen."""
 _QUEUE_BYTES = 64_000_000
 _NS_PER_DAY = 86_400e-6
 """One fs of simulated time per second, in ns per day."""
@@ -118,11 +120,14 @@ class Runner:
         The newest frame.
     thermo : ThermoTable
         One row per frame since the last reset.
+    samples : Samples
+        Frames at even intervals of simulated time, for averages.
     """
 
     def __init__(self, factory: EngineFactory, setup: Setup, parameters: Parameters, *, paused: bool = False) -> None:
         self.mailbox = Mailbox()
         self.thermo = ThermoTable()
+        self.samples = Samples()
         self._factory = factory
         self._first_setup = setup
         self._parameters = parameters
@@ -144,6 +149,8 @@ class Runner:
         self._last_frame_at = 0.0
         self._last_status_at = 0.0
         self._shown_step: int | None = None
+        self._series: SampleSeries | None = None
+        self._sample_due = 0
         self._rate = _Rate()
         self._history = History()
         self._recording: _Recording | None = None
@@ -258,7 +265,28 @@ class Runner:
             while recording.due <= self._step:
                 recording.due += recording.every
             steps = min(steps, recording.due - self._step)
+        if self.samples.wanted:
+            if self._series is None or self._sample_due <= self._step:
+                self._begin_samples(engine)
+            steps = min(steps, self._sample_due - self._step)
         return min(steps, self._affordable())
+
+    def _begin_samples(self, engine: Engine) -> None:
+        """The next samples follow from here."""
+        self.samples.break_off()
+        self._sample_due = self._step + self._sample_steps(engine)
+        if self._series is None:
+            parameters = engine.parameters
+            self._series = SampleSeries(
+                engine.topology,
+                self._sample_steps(engine) * parameters.timestep,
+                parameters.temperature,
+                parameters.thermostat is not ThermostatKind.NONE,
+            )
+
+    @staticmethod
+    def _sample_steps(engine: Engine) -> int:
+        return max(1, int(_SAMPLE_INTERVAL / engine.parameters.timestep + 1e-6))
 
     def _affordable(self) -> int:
         seconds = self._seconds_per_step
@@ -282,9 +310,13 @@ class Runner:
         else:
             show = False
         show = show or self._state is RunState.PAUSED
-        if not (record or remember or show):
+        sample = self.samples.wanted and self._series is not None and self._step == self._sample_due
+        if not (record or remember or show or sample):
             return
         frame = self._snapshot(engine)
+        if sample and self._series is not None:
+            self._sample_due += self._sample_steps(engine)
+            self.samples.put(self._series, frame)
         if record and recording is not None:
             recording.due += recording.every
             self._record(recording, frame)
@@ -350,6 +382,7 @@ class Runner:
         self.thermo.forget_after(self._time)
         self._history.forget_after(self._step)
         self._since_frame = 0
+        self._sample_due = 0
         recording = self._recording
         if recording is not None and self._step < recording.due - recording.every:
             self._stop_recording(f"the run went back to step {self._step}")
@@ -445,14 +478,19 @@ class Runner:
                 self._begin(engine)
                 self._message = ""
             case SetParameters(parameters):
+                before = engine.parameters
                 try:
                     self._parameters = engine.set_parameters(parameters)
                 finally:
                     self._events.append(Applied(engine.parameters))
+                    if replace(before, steps_per_frame=parameters.steps_per_frame) != engine.parameters:
+                        self._series = None
             case Quench():
                 self._set_state(RunState.QUENCHING, "Descending the loss")
+                self._series = None
             case NewVelocities():
                 engine.new_velocities()
+                self._sample_due = 0
                 self._show_present()
             case LoadModel(name_or_path):
                 self._load(engine, name_or_path)
@@ -505,6 +543,7 @@ class Runner:
         """A run starts from its first frame."""
         self.thermo.clear()
         self._history.clear()
+        self._series = None
         self._since_frame = 0
         self._rate.start()
         frame = self._snapshot(engine)
@@ -525,6 +564,7 @@ class Runner:
             self._message = message
         # One file, one model: what it says about itself stays true.
         self._stop_recording("another model was loaded")
+        self._series = None
         self._seconds_per_step = None
         self._tell_loaded(engine)
         self._show_present()

@@ -75,6 +75,10 @@ class DensityOfStates:
             self._correlation.add(self._correlated())
             self._filled = 0
 
+    def gap(self) -> None:
+        """What follows is not one interval after the last frame: a stretch that is not complete is dropped."""
+        self._filled = 0
+
     def _correlated(self) -> Array:
         series = self._velocities.reshape(self._n, -1)
         power = np.zeros(self._n + 1)
@@ -167,6 +171,11 @@ class MeanSquareDisplacement:
             squares = ((np.stack(self._ring) - self._centres) ** 2).sum(axis=2).mean(axis=1)
             self._squares.add(squares[::-1])
         self._ring.append(self._centres)
+
+    def gap(self) -> None:
+        """What follows is not one interval after the last frame: a window that is not complete is dropped."""
+        self._ring.clear()
+        self._last = None
 
     @property
     def count(self) -> int:

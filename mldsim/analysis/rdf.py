@@ -9,10 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from mldsim.analysis.periodic import wrapped
+from mldsim.analysis.periodic import nearest, wrapped
 from mldsim.analysis.statistics import BlockMean, Number
 from mldsim.errors import InputError
 from mldsim.frames import Frame
+
+FEW = 400
+"""Agents."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,18 @@ class RadialDistribution:
         if n_bins < 1:
             raise InputError("A radial distribution needs a reach of at least one bin.")
         self._edges = np.arange(n_bins + 1) * bin_width
-        self._members = {symbol: np.flatnonzero(species == i) for i, symbol in enumerate(symbols)}
+        self._species = np.asarray(species)
+        count = np.bincount(self._species, minlength=len(symbols))
         self.pairs = [(a, b) for i, a in enumerate(symbols) for b in symbols[i:]]
+        first, second = np.triu_indices(len(symbols))
+        self._row = np.zeros((len(symbols), len(symbols)), np.intp)
+        self._row[first, second] = self._row[second, first] = np.arange(len(first))
+        like = first == second
+        n_pairs = np.where(like, count[first] * (count[first] - 1) // 2, count[first] * count[second])
+        self._pairs_in_all = np.maximum(n_pairs, 1)[:, None]
         self._sum = BlockMean((len(self.pairs), n_bins))
+        # Of few agents all pairs are looked at faster than a tree is built.
+        self._all = np.triu_indices(len(self._species), 1) if len(self._species) <= FEW else None
 
     def add(self, frame: Frame) -> None:
         """Count the pairs of one frame.
@@ -73,16 +85,20 @@ class RadialDistribution:
         if (box < 2.0 * reach).any():
             raise InputError(f"The box is smaller than twice the reach of {reach:g} Å of the radial distribution.")
         inside = wrapped(frame.positions, box)
-        trees = {symbol: cKDTree(inside[index], boxsize=box) for symbol, index in self._members.items()}
+        if self._all is not None:
+            i, j = self._all
+        else:
+            i, j = cKDTree(inside, boxsize=box).query_pairs(reach, output_type="ndarray").T
+        arms = nearest(inside[i] - inside[j], box)
+        distance = np.sqrt(np.einsum("ij,ij->i", arms, arms))
+        n_bins = len(self._edges) - 1
+        place = (distance / self._edges[1]).astype(np.intp)
+        within = place < n_bins
+        place += n_bins * self._row[self._species[i], self._species[j]]
+        place = place[within]
+        counts = np.bincount(place, minlength=n_bins * len(self.pairs)).reshape(-1, n_bins)
         ideal = 4.0 / 3.0 * np.pi * np.diff(self._edges**3) / float(np.prod(box))
-        sample = np.empty((len(self.pairs), len(ideal)))
-        for row, (a, b) in enumerate(self.pairs):
-            n_a, n_b = len(self._members[a]), len(self._members[b])
-            n_pairs = n_a * (n_a - 1) if a == b else n_a * n_b
-            # An agent is at distance zero from itself; unlike agents never are.
-            within = trees[a].count_neighbors(trees[b], self._edges) - (n_a if a == b else 0)
-            sample[row] = np.diff(within) / (max(n_pairs, 1) * ideal)
-        self._sum.add(sample)
+        self._sum.add(counts / (self._pairs_in_all * ideal))
 
     def result(self) -> dict[str, PairDistribution]:
         """All distributions so far, by names such as ``O-H``."""

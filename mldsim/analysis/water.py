@@ -73,9 +73,11 @@ class HydrogenBonds:
         bonded = cosine > np.cos(np.radians(WIDEST_ANGLE))
         return np.stack([self._hydrogens[bond[bonded]], self._oxygens[both[entry[bonded], 1]]], axis=1)
 
-    def add(self, frame: Frame) -> None:
-        """Count the bonds of one frame; raises as `pairs`."""
-        self._mean.add(2.0 * len(self.pairs(frame)) / max(len(self._oxygens), 1))
+    def add(self, frame: Frame) -> float:
+        """Count the bonds of one frame; returns how many a molecule takes part in. Raises as `pairs`."""
+        per_molecule = 2.0 * len(self.pairs(frame)) / max(len(self._oxygens), 1)
+        self._mean.add(per_molecule)
+        return per_molecule
 
     def result(self) -> Number:
         """Mean number of hydrogen bonds that a molecule takes part in."""

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from mldsim.errors import InputError, LeftPhysics, WorkFailed
-from mldsim.frames import THERMO_COLUMNS, Frame, ThermoRow, Topology
+from mldsim.frames import THERMO_COLUMNS, Frame, Sample, ThermoRow, Topology
 from mldsim.messages import (
     Applied,
+    Command,
     Event,
     ExportHistory,
     Level,
@@ -700,3 +701,53 @@ def test_closing_finishes_an_export(bench: Make, tmp_path: Path, monkeypatch: py
     assert b.runner.close(LONG)
     assert disk.steps == [0, 10, 20, 30, 40, 50]
     assert disk.closed
+
+
+# --- samples --------------------------------------------------------------------------------------------------------
+
+
+def taken(b: Bench, n: int) -> list[Sample]:
+    found: list[Sample] = []
+
+    def enough() -> bool:
+        while (sample := b.runner.samples.take(0.0)) is not None:
+            found.append(sample)
+        return len(found) >= n
+
+    b.until(enough)
+    return found
+
+
+def test_samples_are_even_whatever_is_shown_and_pauses_do_not_matter(bench: Make) -> None:
+    b = bench(prepare=lambda engine: setattr(engine, "seconds_per_step", 2e-5))
+    b.runner.samples.wanted = True
+    b.do(SetParameters(replace(PARAMETERS, steps_per_frame=7)))
+    first = taken(b, 20)
+    b.pause()
+    b.do(SetParameters(replace(PARAMETERS, steps_per_frame=100)), Run())
+    both = first + taken(b, 20)
+    series = both[-1].series
+    steps = [sample.frame.step for sample in both if sample.series is series]
+    assert len(steps) >= 20
+    assert set(np.diff(steps)) == {8}
+    assert series.interval == 4.0
+    followers = [sample.follows for sample in both if sample.series is series]
+    assert followers == [False] + [True] * (len(followers) - 1)
+
+
+def test_nothing_is_sampled_unless_somebody_wants_it(bench: Make) -> None:
+    b = bench()
+    b.until(lambda: b.status.step > 200)
+    assert b.runner.samples.take(0.0) is None
+
+
+@pytest.mark.parametrize(
+    "command", [Reset(), LoadModel("other"), SetParameters(replace(PARAMETERS, temperature=400.0))]
+)
+def test_what_may_not_be_averaged_together_is_another_series(bench: Make, command: Command) -> None:
+    b = bench(prepare=lambda engine: setattr(engine, "seconds_per_step", 2e-5))
+    b.runner.samples.wanted = True
+    before = taken(b, 5)[-1].series
+    b.do(command)
+    after = taken(b, 50)[-1]
+    assert after.series is not before
