@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 import mldsim
 from mldsim.dataset import LabelledFrames, save_frames
 from mldsim.readers import hdf5
+from mldsim.validation import STRETCH
 
 THEORY = "CP2K C-NNP (Schran, Brezina, Marsalek 2020), surrogate of revPBE0-D3"
 REFERENCE = "cnnp_water64_300K"
@@ -37,6 +38,12 @@ RUNS: dict[str, tuple[str, int, int]] = {
     "cnnp_fit_water32_600K": ("600 K", 80, 30),
 }
 """Of each run: its temperature, how many frames to fit, how many to hold out."""
+
+VELOCITY_STRETCHES = 8
+"""Of a picosecond, spread over the run: neighbouring picoseconds resemble each other, and errors need five or more."""
+
+VELOCITY_DIGITS = 5
+"""Decimals of the velocities in angstrom/fs: half the size, and a rounding of 0.1 % of the slowest species' speed."""
 
 RDF_BIN = 0.05
 RDF_BLOCKS = 5
@@ -122,7 +129,7 @@ def histograms(frames: LabelledFrames, edges: NDArray[np.float64]) -> dict[str, 
 
 
 def reference(data: Path, out: Path, n_frames: int) -> None:
-    """water64_300K_reference.h5 (positions) and water64_300K_rdf.h5 (its g(r) from every frame)."""
+    """water64_300K_reference.h5 (positions, velocities) and water64_300K_rdf.h5 (its g(r) from every frame)."""
     (run,) = hdf5.read(data / f"{REFERENCE}.h5")
     assert run.steps is not None
     timestep = float(run.provenance["timestep_fs"])
@@ -139,7 +146,10 @@ def reference(data: Path, out: Path, n_frames: int) -> None:
     chosen = evenly(0, run.n_frames, n_frames)
     with h5py.File(out / "water64_300K_reference.h5", "w") as file:
         file.attrs.update(card)
-        file.attrs["note"] = f"every {chosen[1] - chosen[0]}th frame of the run; positions only, unwrapped"
+        file.attrs["note"] = (
+            f"positions, unwrapped, of every {chosen[1] - chosen[0]}th frame of the run; velocities of every frame of "
+            f"{VELOCITY_STRETCHES} stretches of it, each long enough for one stretch of a density of states"
+        )
         file.attrs["frame_interval_fs"] = float(np.mean(np.diff(run.steps[chosen])) * timestep)
         numbers = [{"H": 1, "O": 8}[symbol] for symbol in run.symbols]
         file["atomic_numbers"] = np.array(numbers, dtype=np.int8)
@@ -154,7 +164,21 @@ def reference(data: Path, out: Path, n_frames: int) -> None:
             compression_opts=9,
             shuffle=True,
         )
-        for name, unit in (("box", "angstrom"), ("positions", "angstrom"), ("time", "fs")):
+        assert run.velocities is not None
+        frames = round(STRETCH / (float(run.steps[1] - run.steps[0]) * timestep))
+        starts = evenly(0, run.n_frames - frames + 1, VELOCITY_STRETCHES)
+        fast = (starts[:, None] + np.arange(frames)).ravel()
+        file["velocity_time"] = run.steps[fast] * timestep
+        file.create_dataset(
+            "velocities",
+            data=run.velocities[fast].astype(np.float32),
+            chunks=(64, run.n_agents, 3),
+            scaleoffset=VELOCITY_DIGITS,
+            compression="gzip",
+            compression_opts=9,
+        )
+        units = {"positions": "angstrom", "box": "angstrom", "velocities": "angstrom/fs"}
+        for name, unit in (units | {"time": "fs", "velocity_time": "fs"}).items():
             file[name].attrs["unit"] = unit
 
     edges = np.arange(0.0, box.min() / 2 + 1e-9, RDF_BIN)

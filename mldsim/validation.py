@@ -447,6 +447,11 @@ class _Analyses:
         if self.states is not None:
             self.states.add(frame)
 
+    def end_of_velocities(self) -> None:
+        """What follows does not go on where the velocities were."""
+        if self.states is not None:
+            self.states.gap()
+
 
 def is_water(topology: Topology) -> bool:
     """Whether every agent is part of an O with two H of its own."""
@@ -457,6 +462,15 @@ def is_water(topology: Topology) -> bool:
     ends = names[topology.bonds]
     partners = np.bincount(topology.bonds.ravel(), minlength=len(names))
     return bool((ends[:, 0] != ends[:, 1]).all() and (partners == np.where(names == "O", 2, 1)).all())
+
+
+def _velocity_interval(series: Series) -> float | None:
+    """Between two frames of velocities that a density of states can be taken from, fs, or None."""
+    intervals = {part.interval for part in series.moving}
+    if len(intervals) != 1 or None in intervals:
+        return None
+    interval = intervals.pop()
+    return interval if interval is not None and interval <= motion.DensityOfStates.SLOWEST else None
 
 
 class _Comparison:
@@ -500,6 +514,10 @@ class _Comparison:
             "Frames": f"{len(reference)}"
             + (f", {reference.interval:g} fs apart" if reference.interval else ", not evenly spaced"),
         }
+        if reference.moving and not reference.has_velocities:
+            parts, interval = reference.moving, _velocity_interval(reference)
+            spacing = f", {interval:g} fs apart" if interval else ""
+            found.reference["Velocities"] = f"{sum(map(len, parts))} frames{spacing}, in {len(parts)} stretches"
         if settings.temperature is None and stated is None:
             found.reference["Temperature"] = f"not stated; {measured:.1f} K from its velocities, rounded"
 
@@ -550,17 +568,15 @@ class _Comparison:
                 )
         self._fast: float | None = None
         reference_fast = None
-        slowest = motion.DensityOfStates.SLOWEST
-        if not reference.has_velocities or reference.interval is None or reference.interval > slowest:
-            left_out.append(f"Density of states: the reference has no velocities at most {slowest:g} fs apart.")
-        elif recorded is not None and (
-            not recorded.has_velocities or recorded.interval is None or recorded.interval > slowest
-        ):
-            left_out.append(f"Density of states: the run has no velocities at most {slowest:g} fs apart.")
+        sides = [("reference", reference)] + ([("run", recorded)] if recorded is not None else [])
+        slow = [name for name, series in sides if _velocity_interval(series) is None]
+        if slow:
+            slowest = motion.DensityOfStates.SLOWEST
+            left_out.append(f"Density of states: the {slow[0]} has no velocities at most {slowest:g} fs apart.")
         else:
-            reference_fast = reference.interval
+            reference_fast = _velocity_interval(reference)
             self._fast_steps = max(1, math.floor(VELOCITIES_EVERY / settings.timestep + EPS))
-            self._fast = self._fast_steps * settings.timestep if recorded is None else recorded.interval
+            self._fast = self._fast_steps * settings.timestep if recorded is None else _velocity_interval(recorded)
 
         side = self._recorded or reference
         thermostat = self._parameters.thermostat
@@ -580,9 +596,9 @@ class _Comparison:
         """Measure both sides and compare them."""
         found = self._found
         reference, analyses = self._reference, self._of_reference
-        done = self._read(reference, analyses, self._stride, lambda f, w: progress(0.15 + 0.15 * f, w), stop_asked)
-        if done < len(reference):
-            found.stopped = found.stopped or f"Interrupted in the reference, at frame {done} of {len(reference)}."
+        place = self._read(reference, analyses, self._stride, lambda f, w: progress(0.15 + 0.15 * f, w), stop_asked)
+        if place is not None:
+            found.stopped = found.stopped or f"Interrupted in the reference, at {place}."
             return
         if self._recorded is None:
             self._run(lambda f, w: progress(0.3 + 0.7 * f, w), stop_asked)
@@ -591,9 +607,9 @@ class _Comparison:
             found.run |= {"File": without_source_folder(run), "Frames": str(len(run))}
             if self._settings.equilibration:
                 found.run["Left out at the start"] = units.format_time(self._settings.equilibration)
-            done = self._read(run, self._of_model, self._every, lambda f, w: progress(0.3 + 0.7 * f, w), stop_asked)
-            if done < len(run):
-                found.stopped = f"Interrupted at frame {done} of {len(run)} of the run."
+            place = self._read(run, self._of_model, self._every, lambda f, w: progress(0.3 + 0.7 * f, w), stop_asked)
+            if place is not None:
+                found.stopped = f"Interrupted at {place} of the run."
         if not self._of_model.frames:
             found.left_out.append("Structure and motion: the run ended before its first frame was measured.")
             return
@@ -606,18 +622,31 @@ class _Comparison:
         stride: int,
         progress: Callable[[float, str], None],
         stop_asked: Callable[[], bool],
-    ) -> int:
-        """Feed analyses from a series; returns how many frames were looked at."""
-        every = 1 if analyses.states is not None else stride
-        for index in range(0, len(series), every):
+    ) -> str | None:
+        """Feed analyses from a series; returns where they were interrupted, or None."""
+        name = Path(series.source).name
+        moving = series.moving if analyses.states is not None else ()
+        apart = [part for part in moving if part is not series]  # velocities that are in no frame of the series
+        total, done = len(series) + sum(map(len, apart)), 0
+        for index in range(0, len(series), 1 if len(moving) > len(apart) else stride):
+            done, place = index + 1, f"frame {index + 1} of {len(series)}"
             if stop_asked():
-                return index
+                return place
             frame = series.frame(index)
-            analyses.add_velocities(frame)
+            if not apart:
+                analyses.add_velocities(frame)
             if index % stride == 0:
                 analyses.add(frame)
-            progress((index + 1) / len(series), f"{Path(series.source).name}, frame {index + 1} of {len(series)}")
-        return len(series)
+            progress(done / total, f"{name}, {place}")
+        for part in apart:
+            for index in range(len(part)):
+                done, place = done + 1, f"frame {index + 1} of {len(part)} of velocities"
+                if stop_asked():
+                    return place
+                analyses.add_velocities(part.frame(index))
+                progress(min(1.0, done / total), f"{name}, {place}")
+            analyses.end_of_velocities()
+        return None
 
     def _run(self, progress: Callable[[float, str], None], stop_asked: Callable[[], bool]) -> None:
         settings, found = self._settings, self._found
@@ -869,7 +898,7 @@ def _limits(found: Validation, series: Series | None, labelled: Sequence[Labelle
         "slowly than a tenth of the run.",
         "Where nothing differs, about one line in ten is beyond noise by chance: errors from few blocks are rough.",
     ]
-    notes = sorted({told["note"] for told in sources if "note" in told})
+    notes = sorted({system.provenance["note"] for system in labelled if "note" in system.provenance})
     if labelled:
         told = f" The files say: {'; '.join(notes)}." if notes else ""
         limits.append(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -51,6 +53,12 @@ class Series(Protocol):
     def has_velocities(self) -> bool: ...
 
     @property
+    def moving(self) -> Sequence[Series]:
+        """Where velocities follow each other most closely: itself where its frames have them, or stretches of frames
+        that may lack positions; empty where there are none."""
+        ...
+
+    @property
     def provenance(self) -> Mapping[str, str]:
         """Method, theory, ensemble and whatever the file told."""
         ...
@@ -64,7 +72,10 @@ class Series(Protocol):
 
 @dataclass(frozen=True)
 class ArraySeries:
-    """A `Series` that is held in memory: positions (n_frames, n_agents, 3), boxes (n_frames, 3), velocities or None."""
+    """A `Series` that is held in memory: positions (n_frames, n_agents, 3), boxes (n_frames, 3), velocities or None.
+
+    `stretches` are velocities that were kept more often than positions, each a series without gaps.
+    """
 
     source: str
     topology: Topology
@@ -73,10 +84,15 @@ class ArraySeries:
     positions: Array
     boxes: Array
     velocities: Array | None
+    stretches: Sequence[ArraySeries] = ()
 
     @property
     def has_velocities(self) -> bool:
         return self.velocities is not None
+
+    @property
+    def moving(self) -> Sequence[Series]:
+        return self.stretches or ((self,) if self.has_velocities else ())
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -105,6 +121,10 @@ class TrajectorySeries:
     has_velocities: bool
     trajectory: Trajectory
     first: int
+
+    @property
+    def moving(self) -> Sequence[Series]:
+        return (self,) if self.has_velocities else ()
 
     def __len__(self) -> int:
         return len(self.trajectory) - self.first
@@ -147,7 +167,8 @@ def open_reference(
     """What there is to compare with in some files: the longest series of frames, and all labelled frames.
 
     A file may be a data set or any other source of labelled frames, an H5MD trajectory, or HDF5 with positions, box and
-    atomic_numbers, with or without time and velocities, but without forces.
+    atomic_numbers, with or without time and velocities, but without forces. There, velocities may have times of their
+    own, velocity_time.
 
     Raises
     ------
@@ -219,15 +240,16 @@ def stated_temperature(provenance: Mapping[str, str]) -> float | None:
 
 
 def measured_temperature(series: Series) -> float | None:
-    """From the velocities of up to 100 frames, K; without velocities None."""
-    if not series.has_velocities:
+    """From the velocities of about 100 frames, K; without velocities None."""
+    if not series.moving:
         return None
     freedoms = 3 * series.topology.n_agents - 3
-    frames = np.unique(np.linspace(0, len(series) - 1, 100).astype(int))
-    kinetic = [
-        0.5 * units.MASS * float(np.einsum("i,ij,ij->", series.topology.masses, velocities, velocities))
-        for velocities in (series.frame(int(index)).velocities for index in frames)
-    ]
+    masses = series.topology.masses
+    kinetic = []
+    for part in series.moving:
+        for index in np.unique(np.linspace(0, len(part) - 1, math.ceil(100 / len(series.moving))).astype(int)):
+            velocities = part.frame(int(index)).velocities
+            kinetic.append(0.5 * units.MASS * float(np.einsum("i,ij,ij->", masses, velocities, velocities)))
     return 2.0 * float(np.mean(kinetic)) / (units.BOLTZMANN * freedoms)
 
 
@@ -265,8 +287,8 @@ def _read_positions(path: Path, model: LossModel) -> ArraySeries:
                 raise InputError(f"{path}: '{name}' holds a value that is not a finite number.")
             return values
 
-        positions, kinds, box, time, velocities = (
-            numbers(name) for name in ("positions", "atomic_numbers", "box", "time", "velocities")
+        positions, kinds, box, time, velocities, velocity_time = (
+            numbers(name) for name in ("positions", "atomic_numbers", "box", "time", "velocities", "velocity_time")
         )
         provenance = {str(k): v.decode() if isinstance(v, bytes) else str(v) for k, v in file.attrs.items()}
     if positions is None or kinds is None or box is None:
@@ -279,13 +301,39 @@ def _read_positions(path: Path, model: LossModel) -> ArraySeries:
     boxes = np.broadcast_to(box, (n_frames, 3)) if box.shape in ((3,), (n_frames, 3)) else None
     if boxes is None or not (boxes > 0.0).all():
         raise InputError(f"{path}: 'box' must hold three positive edges, or three for each frame.")
-    for name, values, shape in (("time", time, (n_frames,)), ("velocities", velocities, positions.shape)):
+    n_fast = n_frames if velocity_time is None else len(velocity_time)
+    for name, values, shape in (
+        ("time", time, (n_frames,)),
+        ("velocity_time", velocity_time, (n_fast,)),
+        ("velocities", velocities, (n_fast, *positions.shape[1:])),
+    ):
         if values is not None and values.shape != shape:
             raise InputError(f"{path}: '{name}' has the shape {values.shape}; {shape} is needed.")
     names = [symbol_of(int(kind)) for kind in kinds]
     topology = _topology(str(path), names, find_bonds(names, positions[0], boxes[0]), model)
     interval = None if time is None else _interval(time)
-    return ArraySeries(str(path), topology, interval, provenance, positions, np.array(boxes), velocities)
+    stretches: list[ArraySeries] = []
+    if velocities is not None and velocity_time is not None:
+        for part in _without_gaps(velocity_time):
+            unknown = np.broadcast_to(np.nan, velocities[part].shape)
+            its_boxes = np.broadcast_to(np.nan, (len(unknown), 3))
+            its_interval = _interval(velocity_time[part])
+            stretches.append(
+                ArraySeries(str(path), topology, its_interval, provenance, unknown, its_boxes, velocities[part])
+            )
+        velocities = None
+    return ArraySeries(
+        str(path), topology, interval, provenance, positions, np.array(boxes), velocities, tuple(stretches)
+    )
+
+
+def _without_gaps(times: Array) -> list[slice]:
+    """Parts of a series of times between which more time passed than the least between two of them."""
+    gaps = np.diff(times)
+    if not len(gaps) or gaps.min() <= 0.0:
+        return [slice(0, len(times))]
+    borders = [0, *(np.flatnonzero(gaps > (1.0 + EVEN) * gaps.min()) + 1).tolist(), len(times)]
+    return [slice(first, last) for first, last in itertools.pairwise(borders)]
 
 
 def without_source_folder(series: Series) -> str:

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from mldsim import validation
+from mldsim.analysis.motion import DensityOfStates
 from mldsim.analysis.series import measured_temperature, open_reference, stated_temperature
-from mldsim.analysis.statistics import Number
+from mldsim.analysis.statistics import FEWEST_BLOCKS, Number
 from mldsim.cli import main
 from mldsim.dataset import save_frames
 from mldsim.errors import InputError
@@ -243,6 +244,48 @@ def test_the_default_reference_is_shipped():
     assert found.stopped
     assert found.reference["System"].startswith("192 agents in 12.4")
     assert "revPBE0-D3" in found.reference["Theory"]
+
+
+def test_velocities_of_a_reference_may_have_times_of_their_own(trajectory, tmp_path, monkeypatch):
+    """Two stretches of velocities 2 fs apart beside positions 20 fs apart: the spectrum of the same velocities."""
+    for name, value in {"STRUCTURE_EVERY": 4.0, "STRETCH": 60.0, "LONGEST_LAG": 40.0}.items():
+        monkeypatch.setattr(validation, name, value)
+    other = positions_only(tmp_path / "other.h5", trajectory, temperature="300 K")
+    with read_h5md(trajectory) as frames, h5py.File(other, "r+") as file:
+        chosen = [*range(30), *range(60, 90)]
+        file["velocities"] = [frames.frame(index).velocities for index in chosen]
+        file["velocity_time"] = [frames.frame(index).time for index in chosen]
+    found = validate("water", [other], RunSettings(equilibration=0.0), silent, never, run=trajectory)
+    assert found.reference["Frames"] == "11, 20 fs apart"
+    assert found.reference["Velocities"] == "60 frames, 2 fs apart, in 2 stretches"
+    assert not [text for text in found.left_out if text.startswith("Density of states")]
+    (panel,) = [panel for panel in found.panels if panel.key == "states"]
+    # The run has three stretches of 30 frames, the reference two of them.
+    assert np.abs(panel.model.y - panel.reference.y).max() < 0.3 * panel.model.y.max()
+    with h5py.File(other, "r+") as file:
+        del file["velocity_time"]
+    with pytest.raises(InputError, match="'velocities' has the shape"):
+        validate("water", [other], RunSettings(equilibration=0.0), silent, never, run=trajectory)
+
+
+def test_the_shipped_reference_has_the_spectrum_of_water():
+    reference = resources.files("mldsim.assets.data") / "water64_300K_reference.h5"
+    with ExitStack() as files:
+        path = files.enter_context(resources.as_file(reference))
+        series, _ = open_reference([path], load_model("water"), files)
+        assert series is not None
+        assert measured_temperature(series) == pytest.approx(300.0, abs=10.0)
+        states = DensityOfStates(series.topology.masses, 2.0)
+        for part in series.moving:
+            assert part.interval == 2.0
+            for index in range(len(part)):
+                states.add(part.frame(index))
+            states.gap()
+    assert states.count >= FEWEST_BLOCKS  # otherwise its errors are not known
+    for low, high, place in ((1200.0, 2400.0, 1680.0), (2400.0, 4500.0, 3690.0)):
+        centre, share = states.band(low, high)
+        assert centre.value == pytest.approx(place, abs=40.0)
+        assert 0.08 < share.value < 0.25
 
 
 def test_the_temperature_of_a_reference_is_stated_or_measured(trajectory):

@@ -51,6 +51,22 @@ def test_the_spectrum_of_white_velocities_is_flat(make_frame):
     assert np.abs(spectrum.y * 4505.0 - 1.0).max() < 0.1
 
 
+def test_velocities_across_a_gap_are_not_correlated(make_frame):
+    """One oscillator in pieces whose phases do not fit together: the line is that of each piece."""
+    rng = np.random.default_rng(8)
+    analysis = DensityOfStates(np.array([1.0]), 2.0)
+    for _ in range(6):
+        start = rng.uniform(0, 2 * np.pi)
+        for step in range(512 + 300):  # 300 are left of each piece and belong to no stretch
+            angle = 2 * np.pi * PER_CM * 1600.0 * 2.0 * step + start
+            analysis.add(make_frame(np.zeros((1, 3)), velocities=np.full((1, 3), np.cos(angle))))
+        analysis.gap()
+    assert analysis.count == 6
+    centre, share = analysis.band(1000, 2400)
+    assert centre.value == pytest.approx(1600.0, abs=3.0)
+    assert share.value == pytest.approx(1.0, abs=0.01)
+
+
 def test_frames_that_miss_the_stretch_are_refused():
     with pytest.raises(InputError, match="at most 4 fs"):
         DensityOfStates(np.ones(3), 5.0)
