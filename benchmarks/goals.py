@@ -1,7 +1,7 @@
-"""The table of goals in docs/validation.md, from what long_runs.py and teacher.py measured.
+"""The tables of goals and of reports in docs/validation.md, from what the other scripts measured.
 
-    python benchmarks/goals.py            # write the table anew
-    python benchmarks/goals.py --check    # say whether it is the one in the page, exit status 1 if not
+    python benchmarks/goals.py            # write the tables anew
+    python benchmarks/goals.py --check    # say whether they are those in the page, exit status 1 if not
 
 A result counts only for the model as it is shipped now; of others the table says "not measured yet".
 """
@@ -19,7 +19,6 @@ import long_runs
 import shipped
 
 PAGE = shipped.ROOT / "docs" / "validation.md"
-BEGIN, END = "<!-- goals: written by benchmarks/goals.py -->", "<!-- end of goals -->"
 NOT_YET = "not measured yet"
 
 Results = Mapping[str, Mapping[str, Any]]
@@ -231,27 +230,52 @@ def goals(every: Results) -> list[Goal]:
     ]  # fmt: skip
 
 
-def table(every: Results) -> str:
-    """The lines between the marks of the page."""
+def goal_table(every: Results) -> list[str]:
+    """Rows of goals."""
     rows = [goal.row() for goal in goals(every)]
-    return "\n".join([BEGIN, "", "| goal | measured | reached | command |", "|---|---|---|---|", *rows, "", END])
+    return ["| goal | measured | reached | command |", "|---|---|---|---|", *rows]
+
+
+def report_table() -> list[str]:
+    """Rows of reports."""
+    rows = []
+    for model in shipped.NAMES:
+        if not shipped.report_of(model):
+            rows.append(f"| `{model}` | {NOT_YET} | | | |")
+            continue
+        told = json.loads((shipped.REPORTS / f"{model}.json").read_text(encoding="utf-8"))
+        verdicts = [quantity["verdict"] for quantity in told["quantities"].values()]
+        within = verdicts.count("within noise")
+        agreement = f"{within} of {within + verdicts.count('beyond noise')}"
+        error = told["forces"]["all"]["rmse"]
+        length = told["stopped"] or told["run"]["Length"]
+        rows.append(f"| `{model}` | [report](reports/{model}.html) | {length} | {agreement} | {error:.1f} meV/Å |")
+    head = "| model | | run at 300 K, seed 1 | quantities within noise | force error, held-out frames |"
+    return [head, "|---|---|---|---|---|", *rows]
+
+
+def written(page: str, every: Results) -> str:
+    """The page with its tables as they have to be."""
+    for name, lines in (("goals", goal_table(every)), ("reports", report_table())):
+        begin, end = f"<!-- {name}: written by benchmarks/goals.py -->", f"<!-- end of {name} -->"
+        before, rest = page.split(begin)
+        page = before + "\n".join([begin, "", *lines, "", end]) + rest.split(end)[1]
+    return page
 
 
 def main() -> None:
-    """Write the table, or compare it."""
+    """Write the tables, or compare them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
     every = json.loads(long_runs.RESULTS.read_text(encoding="utf-8"))
     page = PAGE.read_text(encoding="utf-8")
-    before, rest = page.split(BEGIN)
-    after = rest.split(END)[1]
-    written = before + table(every) + after
+    wanted = written(page, every)
     if options.check:
-        if written != page:
-            sys.exit(f"The table of goals in {PAGE.name} is not that of the results: run python benchmarks/goals.py")
+        if wanted != page:
+            sys.exit(f"The tables in {PAGE.name} are not those of the results: run python benchmarks/goals.py")
         return
-    PAGE.write_text(written, encoding="utf-8")
+    PAGE.write_text(wanted, encoding="utf-8")
 
 
 if __name__ == "__main__":
