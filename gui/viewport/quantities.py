@@ -59,11 +59,11 @@ class Quantity:
 
 
 def _speed(frame: Frame) -> Array:
-    return METRES_PER_SECOND * np.sqrt(np.einsum("ij,ij->i", frame.velocities, frame.velocities))
+    return np.asarray(METRES_PER_SECOND * np.sqrt(np.einsum("ij,ij->i", frame.velocities, frame.velocities)))
 
 
 def _gradient(frame: Frame) -> Array:
-    return np.sqrt(np.einsum("ij,ij->i", frame.forces, frame.forces))
+    return np.asarray(np.sqrt(np.einsum("ij,ij->i", frame.forces, frame.forces)))
 
 
 QUANTITIES: dict[Colouring, Quantity] = {

@@ -77,3 +77,24 @@ class Angles:
     def result(self) -> dict[str, Histogram]:
         """Histograms by names such as ``H-O-H``."""
         return dict(self._histograms)
+
+
+def distance(points: NDArray[np.float64], box: NDArray[np.float64]) -> float:
+    """Between two points, (2, 3), by the nearest periodic image; angstrom."""
+    return float(np.linalg.norm(nearest(points[1] - points[0], box)))
+
+
+def angle(points: NDArray[np.float64], box: NDArray[np.float64]) -> float:
+    """At the second of three points, (3, 3), by nearest images; degrees."""
+    one, two = nearest(points[[0, 2]] - points[1], box)
+    return float(np.degrees(np.arctan2(np.linalg.norm(np.cross(one, two)), one @ two)))
+
+
+def dihedral(points: NDArray[np.float64], box: NDArray[np.float64]) -> float:
+    """From the plane of the first three to that of the last three of four points, (4, 3); degrees, -180 to 180.
+
+    Looking along the second to the third point, clockwise is positive (IUPAC).
+    """
+    first, axis, last = nearest(np.diff(points, axis=0), box)
+    one, two = np.cross(first, axis), np.cross(axis, last)
+    return float(np.degrees(np.arctan2(np.linalg.norm(axis) * (first @ two), one @ two)))

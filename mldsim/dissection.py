@@ -1,0 +1,194 @@
+"""What the loss of one agent is made of: its terms, its neighbours' shares, its invariants. For one agent at a time, in
+plain NumPy, so that a view may ask for it beside a running simulation.
+
+The linear and the quadratic part are sums over neighbours and over pairs of neighbours,
+
+    w . s = sum_j w . phi_j,     1/2 A^l : W^l : A^l = 1/2 sum_jk phi_j W^l phi_k P_l(cos theta_jk),
+
+so that a neighbour's share is its own row of these sums: a pair belongs half to each. The cubic part is no such sum
+once its channels saturate; what a neighbour adds to it is counted while all neighbours are faded in together,
+
+    share_j = int_0^1 dC(t A)/dA . A_j dt,
+
+which adds up to C(A) - C(0) whatever C is (Aumann and Shapley, Values of Non-Atomic Games, 1974), and is the half of
+each pair for a quadratic form. C(0), the cubic part without any neighbour, belongs to nobody.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mldsim.kernels import cubic, reference
+from mldsim.loss import LossModel, Scope
+
+Array = NDArray[np.float64]
+
+_NODES = 8
+"""Of Gauss's quadrature over the fading in; four are exact where channels do not saturate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dissection:
+    """The loss of one agent, taken apart.
+
+    Attributes
+    ----------
+    loss : float, eV
+    terms : tuple of (name, eV)
+        ``linear``, ``quadratic, rank 0`` and so on, ``cubic``, ``wall``; they add up to the loss.
+    neighbours : (n,) int64
+        Agents within the cutoff, nearest first; one agent may be there in several images.
+    distances : (n,) float64, angstrom
+    shares : (n,) float64, eV
+        Of each neighbour; with `alone` they add up to the loss.
+    alone : float, eV
+        What the loss is without any neighbour.
+    invariants : (n_species, n_radial) float64
+        s_bk, by species of the neighbours.
+    fitted : (n_species, n_radial, 2) float64
+        Smallest and largest value that the fit has seen of each.
+    """
+
+    loss: float
+    terms: tuple[tuple[str, float], ...]
+    neighbours: NDArray[np.int64]
+    distances: Array
+    shares: Array
+    alone: float
+    invariants: Array
+    fitted: Array
+
+
+def dissect(model: LossModel, species: NDArray[np.int32], positions: Array, box: Array, agent: int) -> Dissection:
+    """Take the loss of one agent apart.
+
+    Parameters
+    ----------
+    model : LossModel
+    species : (n_agents,) int32
+        Index into ``model.symbols``.
+    positions : (n_agents, 3) float64, angstrom
+    box : (3,) float64, angstrom
+        No edge shorter than the cutoff.
+    agent : int
+    """
+    a = int(species[agent])
+    neighbours, separation, r = _neighbours(positions, box, model.cutoff, agent)
+    b = species[neighbours]
+    u = separation / r[:, None]
+    n_species, n_radial = len(model.symbols), model.radial.n_radial
+    phi = np.zeros((len(r), n_species, n_radial))
+    for kind in np.unique(b):
+        mine = b == kind
+        phi[mine, kind] = model.radial(a, int(kind), r[mine])[0]
+    invariants = phi.sum(axis=0)
+    phi = phi.reshape(len(r), -1)
+
+    by_neighbour = phi @ model.linear[a]
+    terms = [("linear", by_neighbour)]
+    if model.order >= 2:
+        cosine = u @ u.T
+        for rank, weights in enumerate(model.quadratic[a]):
+            pairs = 0.5 * (phi @ weights @ phi.T) * reference.legendre(rank, cosine)[0]
+            terms.append((f"quadratic, rank {rank}", pairs.sum(axis=1)))
+    alone = 0.0
+    if model.cubic is not None:
+        alone, shares = _cubic_shares(model, a, u, phi)
+        terms.append(("cubic", shares))
+    overlap = np.clip(model.wall.radius[a, b] - r, 0.0, None)
+    share = 0.5 if model.scope is Scope.SHARED else 1.0
+    terms.append(("wall", share * model.wall.stiffness * overlap**2))
+
+    sums = tuple((name, float(part.sum()) + (alone if name == "cubic" else 0.0)) for name, part in terms)
+    return Dissection(
+        loss=sum(value for _, value in sums),
+        terms=sums,
+        neighbours=neighbours,
+        distances=r,
+        shares=np.sum([part for _, part in terms], axis=0),
+        alone=alone,
+        invariants=invariants,
+        fitted=model.ranges.invariants[a].reshape(n_species, n_radial, 2),
+    )
+
+
+def _neighbours(positions: Array, box: Array, cutoff: float, agent: int) -> tuple[NDArray[np.int64], Array, Array]:
+    """Agents within the cutoff, nearest first; q_i - q_j of that image; its length."""
+    separation = positions[agent] - positions
+    separation -= box * np.round(separation / box)
+    steps = [(-1, 0, 1) if edge < 2.0 * cutoff else (0,) for edge in box]
+    images = np.array(list(itertools.product(*steps))) * box
+    every = (separation[:, None] + images).reshape(-1, 3)
+    index = np.repeat(np.arange(len(positions)), len(images))
+    square = np.einsum("ij,ij->i", every, every)
+    near = np.flatnonzero((square < cutoff**2) & (square > 0.0))
+    near = near[np.argsort(square[near], kind="stable")]
+    return index[near], every[near], np.sqrt(square[near])
+
+
+def _cubic_shares(model: LossModel, a: int, u: Array, phi: Array) -> tuple[float, Array]:
+    """The cubic part without any neighbour, and what each neighbour adds to it, (n,), eV."""
+    part = model.cubic
+    assert part is not None
+    features = cubic.features(part.n_channels, model.max_rank)
+    psi = part.channels[a] @ phi.T
+    added = [
+        psi[rank].T.reshape(len(u), -1, *(1,) * rank) * reference.tensors(rank, u)[:, None]
+        for rank in range(model.max_rank + 1)
+    ]
+    whole = [field.sum(axis=0) for field in added]
+    offset = part.offsets[a]
+
+    def at(t: float) -> tuple[float, list[Array]]:
+        fields = [t * field for field in whole]
+        fields[0] = fields[0] - offset
+        return _cubic(fields, float(part.saturation[a]), features, part.coefficients[a])
+
+    shares = np.zeros(len(u))
+    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+    for node, weight in zip(nodes, weights, strict=True):
+        _, slopes = at(0.5 * (1.0 + node))
+        for slope, field in zip(slopes, added, strict=True):
+            shares += 0.5 * weight * (field.reshape(len(u), -1) @ slope.ravel())
+    return at(0.0)[0], shares
+
+
+def _cubic(
+    fields: list[Array], saturation: float, features: NDArray[np.int64], theta: Array
+) -> tuple[float, list[Array]]:
+    """The cubic part for the fields that the channels of each rank see, (n_channels, 3, ...) in Cartesian tensors, and
+    its slopes by them."""
+    pole = np.array([0.0, 0.0, 1.0])
+    units = [float((reference.tensors(rank, pole) ** 2).sum()) for rank in range(len(fields))]
+    tight, roots, seen = [], [], []
+    for rank, field in enumerate(fields):
+        t = 1.0 / (units[rank] * (2 * rank + 1) * saturation**2)
+        square = (field.reshape(len(field), -1) ** 2).sum(axis=1)
+        root = np.sqrt(1.0 + t * square).reshape(-1, *(1,) * rank)
+        tight.append(t)
+        roots.append(root)
+        seen.append(field / root)
+    loss, slopes = 0.0, [np.zeros_like(field) for field in fields]
+    possible = sorted(ranks for ranks in reference.CONTRACTIONS if max(ranks) < len(fields))
+    for number, ranks in enumerate(possible):
+        mine = features[:, 0] == number
+        axes = reference.CONTRACTIONS[ranks]
+        unit = np.einsum(f"{axes[0]},{axes[1]},{axes[2]}->", *(reference.tensors(rank, pole) for rank in ranks))
+        weight = theta[mine] / unit
+        channels = [features[mine, place] for place in (1, 2, 3)]
+        factors = [seen[rank][channel] for rank, channel in zip(ranks, channels, strict=True)]
+        for place in range(3):
+            (first, x), (second, y) = ((factors[other], axes[other]) for other in range(3) if other != place)
+            slope = np.einsum(f"f,f{x},f{y}->f{axes[place]}", weight, first, second)
+            to_channel = np.arange(len(fields[0]))[:, None] == channels[place]
+            slopes[ranks[place]] += (to_channel @ slope.reshape(len(slope), -1)).reshape(slopes[ranks[place]].shape)
+            if place == 0:
+                loss += float((slope * factors[0]).sum())
+    for rank, slope in enumerate(slopes):
+        along = (slope * seen[rank]).reshape(len(slope), -1).sum(axis=1).reshape(-1, *(1,) * rank)
+        slopes[rank] = (slope - tight[rank] * along * seen[rank]) / roots[rank]
+    return loss, slopes
