@@ -559,7 +559,7 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--channel-steps", type=_int, metavar="N",
                         help="times that the channels are improved at most (default: 3)")  # fmt: skip
     parser.add_argument("--saturation", type=_float, metavar="C",
-                        help="where channels saturate, in their standard deviations (default: 4)")  # fmt: skip
+                        help="where channels saturate, in their standard deviations (default: 5)")  # fmt: skip
     parser.add_argument("--radial", type=_int, metavar="K", help="radial functions per pair of species (default: 10)")
     parser.add_argument("--cutoff", type=_float, metavar="A", help="reach of a pair, angstrom (default: 5)")
     parser.add_argument("--ridge", type=_float, metavar="X",

@@ -122,7 +122,7 @@ class FitSettings:
     cutoff: float = 5.0
     n_channels: int = 4
     channel_steps: int = 3
-    saturation: float = 4.0
+    saturation: float = 5.0
     ridge: float = 1e-7
     net_force_weight: float = 3.0
     torque_weight: float = 0.0
