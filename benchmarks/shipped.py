@@ -29,8 +29,13 @@ def measured_speed() -> dict[str, Any]:
 
 def ratios(model: str) -> dict[str, float]:
     """Steps of a model in the time of one of each teacher; empty where it was not measured as it is shipped now."""
-    found = measured_speed().get("models", {}).get(model, {})
-    return dict(found["ratio"]) if found.get("digest") == digest(model) else {}
+    measured = measured_speed()
+    found = measured.get("models", {}).get(model, {})
+    if found.get("digest") != digest(model):
+        return {}
+    network = float(found["steps_per_cnnp"])
+    functional = measured.get("dft")
+    return {"C-NNP": network} | ({"DFT": network * functional["cnnp_per_dft"]} if functional else {})
 
 
 def speed_sentence(model: str) -> str:

@@ -1,16 +1,18 @@
 """How many steps of a shipped model take as long as one of its teacher: CP2K C-NNP, and CP2K DFT.
 
-    python benchmarks/teacher.py                    # all models, C-NNP and DFT: a quarter of an hour
-    python benchmarks/teacher.py --no-dft water     # one model anew; DFT as it was measured before
+    python benchmarks/teacher.py                    # all models against C-NNP: minutes
+    python benchmarks/teacher.py water              # one model anew
+    python benchmarks/teacher.py --dft              # DFT against C-NNP: a quarter of an hour
     python benchmarks/make_models.py --cards        # write the ratios into the cards
 
 64 H2O at 300 K, steps of 0.5 fs, one core: this process and CP2K are bound to the same one. Both sides are measured
 in turn, round by round, as processor time, which does not count what other programs do meanwhile; the load of the
 machine stands beside the result, because busy neighbours still spoil caches. A step of a model is one of
 `Simulation.advance`, in float32, with thermostat and neighbour lists; a step of the teacher is its force evaluation of
-the next frame of that run, CP2K staying loaded. DFT (that of `mldsim label --engine cp2k-dft`) extrapolates the wave
-function from the steps before, as its MD does; its first frame starts from atoms, as every label does, and is told by
-itself. The result is benchmarks/results/teacher.json.
+the next frame of that run, CP2K staying loaded. DFT (that of `mldsim label --engine cp2k-dft`, of 32 H2O) extrapolates
+the wave function from the steps before, as its MD does; its first frame starts from atoms, as every label does, and is
+told by itself. Its ratio to a model is that to C-NNP in the same box, times that of C-NNP to the model. The result is
+benchmarks/results/teacher.json.
 """
 
 import argparse
@@ -21,8 +23,9 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("NUMBA_NUM_THREADS", "1")  # read when Numba is loaded
 
@@ -59,9 +62,9 @@ class Teacher:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime and stime, proc(5)
 
 
-def simulate(model: str) -> Simulation:
-    """64 H2O of a model, warm."""
-    setup = Setup(model=model, molecules=64, device=DeviceKind.CPU)
+def simulate(model: str, molecules: int) -> Simulation:
+    """Water of a model, warm."""
+    setup = Setup(model=model, molecules=molecules, device=DeviceKind.CPU)
     simulation = build_simulation(setup, Parameters(), lambda _: None)
     simulation.advance(WARM_UP)
     return simulation
@@ -72,6 +75,91 @@ def seconds_per_step(simulation: Simulation) -> float:
     began = time.process_time()
     simulation.advance(STEPS)
     return (time.process_time() - began) / STEPS
+
+
+def engine_input(kind: EngineKind, simulation: Simulation, data: Path) -> str:
+    """CP2K's input for the agents of a simulation."""
+    state = simulation.state
+    symbols = [state.symbols[kind] for kind in state.species]
+    text = make_engine(kind).input(symbols, state.positions, state.box, data)
+    # The engine's input starts each label from atoms; MD goes on from the wave functions before.
+    return text.replace("EXTRAPOLATION USE_GUESS", "EXTRAPOLATION ASPC")
+
+
+def of_network(teacher: Teacher, simulation: Simulation) -> float:
+    """Processor time of C-NNP for one frame, mean over the next ones of a run."""
+    spent = []
+    for _ in range(FRAMES):
+        simulation.advance(1)
+        spent.append(teacher.seconds(simulation))
+    return statistics.fmean(spent)
+
+
+def measure_models(names: Sequence[str], rounds: int, program: Path, data: Path) -> dict[str, dict[str, Any]]:
+    """Models against C-NNP, in turn."""
+    digests = {name: shipped.digest(name) for name in names}
+    simulations = {name: simulate(name, 64) for name in names}
+    steps: dict[str, list[float]] = {name: [] for name in names}
+    network: dict[str, list[float]] = {name: [] for name in names}
+    before = os.getloadavg()[0]
+    first = next(iter(simulations.values()))
+    with tempfile.TemporaryDirectory() as folder, Cp2kShell(program, data, Path(folder), 1) as shell:
+        teacher = Teacher(shell, engine_input(EngineKind.NNP, first, data))
+        teacher.seconds(first)
+        for number in range(rounds):
+            for name, simulation in simulations.items():
+                steps[name].append(seconds_per_step(simulation))
+                network[name].append(of_network(teacher, simulation))
+            told = ", ".join(f"{name} {1e3 * spent[-1]:.3f} ms" for name, spent in steps.items())
+            print(f"round {number + 1}: C-NNP {1e3 * network[names[-1]][-1]:.0f} ms, {told}", flush=True)
+    found = {}
+    for name in names:
+        ratios = [one / other for one, other in zip(network[name], steps[name], strict=True)]
+        found[name] = {
+            "digest": digests[name],
+            "step_seconds": steps[name],
+            "cnnp_seconds": network[name],
+            "seconds": statistics.median(steps[name]),
+            "steps_per_cnnp": statistics.median(ratios),
+            "steps_per_cnnp_range": [min(ratios), max(ratios)],
+            "load_average": [before, os.getloadavg()[0]],
+        }
+    return found
+
+
+def measure_dft(molecules: int, n_steps: int, limit: float, program: Path, data: Path) -> dict[str, Any] | None:
+    """DFT against C-NNP, in turn; None when a frame took more than `limit` seconds."""
+    simulation = simulate("water-fast", molecules)
+    before = os.getloadavg()[0]
+    frames: list[float] = []
+    network: list[float] = []
+    with (
+        tempfile.TemporaryDirectory() as one,
+        tempfile.TemporaryDirectory() as other,
+        Cp2kShell(program, data, Path(one), 1) as fast,
+        Cp2kShell(program, data, Path(other), 1) as slow,
+    ):
+        teacher = Teacher(fast, engine_input(EngineKind.NNP, simulation, data))
+        functional = Teacher(slow, engine_input(EngineKind.DFT, simulation, data))
+        of_network(teacher, simulation)
+        for _ in range(n_steps + 1):
+            found = within(limit, lambda: functional.seconds(simulation), slow.kill)
+            if found is None:
+                print(f"DFT took more than {limit:g} s for a frame and was stopped.")
+                return None
+            frames.append(found)
+            print(f"DFT {found:.1f} s", flush=True)
+            network.append(statistics.fmean(teacher.seconds(simulation) for _ in range(FRAMES)))
+            simulation.advance(1)
+    return {
+        "theory": make_engine(EngineKind.DFT).theory,
+        "molecules": molecules,
+        "first_frame_seconds": frames[0],
+        "step_seconds": frames[1:],
+        "cnnp_seconds": network,
+        "cnnp_per_dft": statistics.median(frames[1:]) / statistics.median(network),
+        "load_average": [before, os.getloadavg()[0]],
+    }
 
 
 def within(limit: float, what: Callable[[], float], stop: Callable[[], None]) -> float | None:
@@ -98,98 +186,31 @@ def main() -> None:
     """Measure, print, keep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help="shipped models; default: all")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--dft-steps", type=int, default=3)
-    parser.add_argument("--dft-limit", type=float, default=900.0, help="seconds for one frame of DFT")
-    parser.add_argument("--no-dft", action="store_true", help="keep what was measured of DFT")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--dft", action="store_true", help="measure DFT against C-NNP instead of models")
+    parser.add_argument("--dft-molecules", type=int, default=32)
+    parser.add_argument("--dft-steps", type=int, default=2)
+    parser.add_argument("--dft-limit", type=float, default=900.0, help="seconds that one frame of DFT may take")
     options = parser.parse_args()
-    core = max(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {core})  # CP2K inherits it
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # CP2K inherits it
     program = find_program()
     data = find_data(program)
-    load = [os.getloadavg()[0]]
-    digests = {name: shipped.digest(name) for name in options.names or shipped.NAMES}
-    simulations = {name: simulate(name) for name in digests}
-    first = next(iter(simulations.values()))
-    state = first.state
-    symbols = [state.symbols[kind] for kind in state.species]
-    texts = {
-        kind: make_engine(kind).input(symbols, state.positions, state.box, data)
-        for kind in (EngineKind.NNP, EngineKind.DFT)
-    }
-    # The engine's input starts each label from atoms; MD goes on from the wave functions before.
-    texts[EngineKind.DFT] = texts[EngineKind.DFT].replace("EXTRAPOLATION USE_GUESS", "EXTRAPOLATION ASPC")
-
-    steps: dict[str, list[float]] = {name: [] for name in simulations}
-    network: list[float] = []
-    with tempfile.TemporaryDirectory() as folder, Cp2kShell(program, data, Path(folder), 1) as shell:
-        teacher = Teacher(shell, texts[EngineKind.NNP])
-        teacher.seconds(first)
-        for number in range(options.rounds):
-            for name, simulation in simulations.items():
-                steps[name].append(seconds_per_step(simulation))
-                spent = []
-                for _ in range(FRAMES):
-                    simulation.advance(1)
-                    spent.append(teacher.seconds(simulation))
-                network.append(statistics.fmean(spent))
-            print(
-                f"round {number + 1}: C-NNP {network[-1]:.3f} s", {n: f"{1e3 * s[-1]:.3f} ms" for n, s in steps.items()}
-            )
-    load.append(os.getloadavg()[0])
-
-    measured = shipped.measured_speed()
-    functional = measured.get("dft")
-    if not options.no_dft:
-        with tempfile.TemporaryDirectory() as folder, Cp2kShell(program, data, Path(folder), 1) as shell:
-            teacher = Teacher(shell, texts[EngineKind.DFT])
-            frames: list[float] = []
-            while len(frames) <= options.dft_steps:
-                found = within(options.dft_limit, lambda: teacher.seconds(first), shell.kill)
-                if found is None:
-                    print(f"DFT took more than {options.dft_limit:g} s for a frame and was stopped.")
-                    break
-                frames.append(found)
-                first.advance(1)
-                print(f"DFT {frames[-1]:.1f} s", flush=True)
-        if len(frames) > 1:
-            functional = {
-                "theory": make_engine(EngineKind.DFT).theory,
-                "first_frame_seconds": frames[0],
-                "step_seconds": frames[1:],
-                "seconds": statistics.median(frames[1:]),
-            }
-        load.append(os.getloadavg()[0])
-
-    models = measured.get("models", {})
-    for place, (name, spent) in enumerate(steps.items()):
-        of_network = [network[place + turn * len(steps)] / one for turn, one in enumerate(spent)]
-        seconds = statistics.median(spent)
-        ratio = {"C-NNP": statistics.median(of_network)}
-        if functional:
-            ratio["DFT"] = functional["seconds"] / seconds
-        models[name] = {
-            "digest": digests[name],
-            "seconds": seconds,
-            "seconds_all": spent,
-            "ratio": ratio,
-            "ratio_cnnp_range": [min(of_network), max(of_network)],
-        }
-        print(f"{name}: {1e3 * seconds:.3f} ms a step; " + ", ".join(f"{n} {r:,.0f}" for n, r in ratio.items()))
-    result = {
-        "command": "python benchmarks/teacher.py",
-        "system": f"64 H2O, {state.box[0]:.4g} angstrom, 300 K, 0.5 fs",
-        "clock": "processor time on one core",
+    measured = shipped.measured_speed() | {
+        "clock": "processor time, seconds, this process and CP2K bound to one core; 0.5 fs, 300 K, 64 H2O",
         "processor": processor(),
-        "load_average_1min": [round(value, 2) for value in load],
         "cores": os.cpu_count(),
         "cp2k": version_of(program),
-        "cnnp": {"seconds": statistics.median(network), "seconds_all": network},
-        "dft": functional,
-        "models": models,
     }
+    if options.dft:
+        limits = (options.dft_steps, options.dft_limit)
+        measured["dft"] = measure_dft(options.dft_molecules, *limits, program, data) or measured.get("dft")
+    else:
+        names = options.names or list(shipped.NAMES)
+        measured["models"] = measured.get("models", {}) | measure_models(names, options.rounds, program, data)
     shipped.RESULTS.mkdir(exist_ok=True)
-    shipped.TEACHER.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    shipped.TEACHER.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+    for name in measured.get("models", {}):
+        print(f"{name}: {shipped.speed_sentence(name)}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The table of goals is that of the results, and tells reached from not reached."""
 
 import importlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -94,3 +95,20 @@ def test_a_name_is_a_run_or_a_folder_of_runs(goals: Any) -> None:
     assert "structure/water-fast/1" not in goals.long_runs.chosen(listed, ["structure/water"])
     assert len(goals.long_runs.chosen(listed, ["structure/water"])) == 3
     assert goals.long_runs.chosen(listed, []) == list(listed)
+
+
+def test_speed_is_told_only_of_the_model_that_was_measured(
+    goals: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DFT was measured against C-NNP, C-NNP against the model: the ratios are multiplied."""
+    shipped = goals.shipped
+    monkeypatch.setattr(shipped, "TEACHER", tmp_path / "teacher.json")
+    assert not shipped.ratios("water")
+    assert not shipped.speed_sentence("water")
+    found = {"digest": shipped.digest("water"), "seconds": 5e-4, "steps_per_cnnp": 600.0}
+    shipped.TEACHER.write_text(json.dumps({"models": {"water": found}, "dft": {"cnnp_per_dft": 150.0}}))
+    assert shipped.ratios("water") == {"C-NNP": 600.0, "DFT": 90_000.0}
+    assert "0.50 ms" in shipped.speed_sentence("water")
+    assert "90,000 times" in shipped.speed_sentence("water")
+    shipped.TEACHER.write_text(json.dumps({"models": {"water": found | {"digest": "another"}}}))
+    assert not shipped.ratios("water")
