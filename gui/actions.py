@@ -74,6 +74,16 @@ SPECS: dict[str, Spec] = {
     "axis_z": Spec("Look along z", "Look along the z axis", ("Z",), group="View"),
     "full_screen": Spec("Full screen", "Fill the whole screen", ("F11",), checkable=True, group="View"),
     "restore_layout": Spec("Restore layout", "Bring all docks back to their places", group="View"),
+    "average_anew": Spec(
+        "Restart averaging", "Forget all averages and begin anew with the next step", ("Ctrl+Shift+A",),
+        group="Analysis",
+    ),
+    "analysis_table": Spec(
+        "Save analysis as a table…", "Save the curve that is shown, its reference and their errors", group="Analysis"
+    ),
+    "analysis_picture": Spec(
+        "Save analysis as a picture…", "Save the analysis that is shown, for print", group="Analysis"
+    ),
     "keys": Spec("Keys", "What every key does", ("?",), group="Help"),
     "about": Spec("About mldsim", "Versions, and how to cite", group="Help"),
 }  # fmt: skip

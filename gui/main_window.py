@@ -33,6 +33,7 @@ from mldsim.gui.controller import Controller, RunnerLike, Views
 from mldsim.gui.dialogs.about import AboutDialog
 from mldsim.gui.dialogs.keys import KeysDialog
 from mldsim.gui.dialogs.save import EXPORTS, PictureDialog, RecordDialog, SaveDialog
+from mldsim.gui.instruments import Instruments
 from mldsim.gui.panels.notices import NoticeBar
 from mldsim.gui.panels.parameters import ParameterPanel
 from mldsim.gui.panels.status import StatusBar
@@ -114,6 +115,7 @@ class MainWindow(QMainWindow):
 
         self._build_centre()
         self._build_docks()
+        self.instruments = Instruments(self, self._plots_dock, self, runner)
         self._build_tool_bar()
         views = Views(self.viewport, self.plots, self.panel, self.status_bar, self.notices, self)
         self.controller = Controller(runner, views, setup, parameters)
@@ -134,6 +136,7 @@ class MainWindow(QMainWindow):
             self.show()
         self.viewport.widget.setFocus()
         self.controller.start()
+        self.instruments.start()
         self._timer.start()
 
     @property
@@ -202,35 +205,35 @@ class MainWindow(QMainWindow):
             return
         applied = self.controller.applied
         dialog = RecordDialog(
-            self, self._new_file("h5md"), applied.steps_per_frame, applied.timestep, self.controller.n_agents
+            self, self.new_file("h5md"), applied.steps_per_frame, applied.timestep, self.controller.n_agents
         )
 
         def record() -> None:
-            self._remember_folder(dialog.output.path)
+            self.remember_folder(dialog.output.path)
             self.controller.start_recording(dialog.output.path, dialog.every, force=dialog.output.exists)
 
-        self._open(dialog, record)
+        self.open_dialog(dialog, record)
 
     def ask_export(self) -> None:
         frames = self.controller.status().memory_frames
-        dialog = SaveDialog(self, f"Export {frames} frames kept in memory", "Export", self._new_file("h5md"), EXPORTS)
+        dialog = SaveDialog(self, f"Export {frames} frames kept in memory", "Export", self.new_file("h5md"), EXPORTS)
 
         def export() -> None:
-            self._remember_folder(dialog.output.path)
+            self.remember_folder(dialog.output.path)
             self.controller.export_history(dialog.output.path, force=dialog.output.exists)
 
-        self._open(dialog, export)
+        self.open_dialog(dialog, export)
 
     def ask_picture(self) -> None:
         ratio = self.devicePixelRatioF()
         size = self.viewport.widget.size()
-        dialog = PictureDialog(self, self._new_file("png"), round(size.width() * ratio), round(size.height() * ratio))
+        dialog = PictureDialog(self, self.new_file("png"), round(size.width() * ratio), round(size.height() * ratio))
 
         def save() -> None:
-            self._remember_folder(dialog.output.path)
+            self.remember_folder(dialog.output.path)
             self.save_picture(dialog.output.path, *dialog.size_pixels, transparent=dialog.transparent)
 
-        self._open(dialog, save)
+        self.open_dialog(dialog, save)
 
     def save_picture(self, path: Path, width: int, height: int, *, transparent: bool = False) -> None:
         """Save the view; says what came of it."""
@@ -251,6 +254,7 @@ class MainWindow(QMainWindow):
         self._draw_toggles()
         self.panel.colour(self._colours)
         self.plots.colour(self._colours)
+        self.instruments.colour(self._colours)
         self.notices.colour(self._colours)
         self.viewport.set_theme(name)
         self.controller.redraw_plots()
@@ -292,9 +296,10 @@ class MainWindow(QMainWindow):
     def restore_layout(self) -> None:
         """Bring all docks back to where they were made."""
         self.restoreState(self._default_layout, LAYOUT_VERSION)
-        for dock in (self._view_dock, self._panel_dock, self._plots_dock):
+        for dock in (self._view_dock, self._panel_dock, self._plots_dock, *self.instruments.docks):
             dock.show()
         self._panel_dock.raise_()
+        self._plots_dock.raise_()
         self._size_docks()
 
     # --- Qt ---
@@ -305,6 +310,7 @@ class MainWindow(QMainWindow):
         # The window goes at once; what the recorder still has to write is written behind it.
         self.hide()
         QGuiApplication.sync()
+        self.instruments.close()
         if not self.controller.close():
             log.warning("The simulation did not end in time; a recording is valid up to its last flush.")
         self.closed.emit()
@@ -379,6 +385,7 @@ class MainWindow(QMainWindow):
         self._fill(files, "open_model", "open_structure", None, "record", "export", "picture", None, "quit")
         simulation = menus.addMenu("&Simulation")
         self._fill(simulation, "run", "step", "faster", "slower", None, "reset", "quench", "velocities")
+        self._fill(menus.addMenu("&Analysis"), "average_anew", "analysis_table", "analysis_picture")
         view = menus.addMenu("&View")
         self._colouring_actions = self._choices(view.addMenu("Colour by"), COLOURING_NAMES, self.set_colouring)
         self._style_actions = self._choices(view.addMenu("Draw as"), STYLE_NAMES, self.set_style)
@@ -388,7 +395,8 @@ class MainWindow(QMainWindow):
         )
         view.addAction(self._panel_dock.toggleViewAction())
         view.addAction(self._view_dock.toggleViewAction())
-        view.addAction(self._plots_dock.toggleViewAction())
+        for dock in (self._plots_dock, *self.instruments.docks):
+            view.addAction(dock.toggleViewAction())
         self._fill(view, "restore_layout", None, "full_screen")
         self._fill(menus.addMenu("&Help"), "keys", "about")
         a["quit"].setMenuRole(QAction.MenuRole.QuitRole)
@@ -436,6 +444,7 @@ class MainWindow(QMainWindow):
             "restore_layout": self.restore_layout,
             "keys": self._show_keys,
             "about": self._show_about,
+            **self.instruments.commands,
         }
         for name, command in commands.items():
             self.actions_[name].triggered.connect(lambda _=False, command=command: command())
@@ -505,7 +514,7 @@ class MainWindow(QMainWindow):
 
     def _size_docks(self) -> None:
         self.resizeDocks([self._panel_dock], [self.panel.minimumWidth()], Qt.Orientation.Horizontal)
-        self.resizeDocks([self._plots_dock], [max(218, self.height() // 4)], Qt.Orientation.Vertical)
+        self.resizeDocks([self._plots_dock], [max(254, self.height() * 3 // 10)], Qt.Orientation.Vertical)
 
     def _draw_toggles(self) -> None:
         """The icons of Run and Record say what a click would do."""
@@ -543,7 +552,16 @@ class MainWindow(QMainWindow):
         else:
             self.showNormal()
 
-    def _open(self, dialog: QDialog, accepted: Callable[[], None]) -> None:
+    def tell(self, level: Level, text: str) -> None:
+        """Tell the user something in one sentence."""
+        self.notices.show_notice(level, text)
+
+    def save_image(self, image: QImage, path: Path) -> None:
+        """Write a picture; raises WorkFailed."""
+        save_image(image, path)
+
+    def open_dialog(self, dialog: QDialog, accepted: Callable[[], None]) -> None:
+        """Open a dialog over the window, which goes on."""
         dialog.accepted.connect(accepted)
         dialog.open()
 
@@ -551,12 +569,14 @@ class MainWindow(QMainWindow):
         name, _ = QFileDialog.getOpenFileName(self, title, str(self.preferences.folder("folder")), kinds)
         if not name:
             return None
-        self._remember_folder(Path(name))
+        self.remember_folder(Path(name))
         return Path(name)
 
-    def _new_file(self, suffix: str) -> Path:
+    def new_file(self, suffix: str) -> Path:
+        """A name for a new file where the user last saved one."""
         moment = datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S")
         return self.preferences.folder("folder") / f"mldsim-{moment}.{suffix}"
 
-    def _remember_folder(self, path: Path) -> None:
+    def remember_folder(self, path: Path) -> None:
+        """Offer its folder the next time."""
         self.preferences.set("folder", path.parent)

@@ -177,6 +177,11 @@ def _style_sheet(c: Colours) -> str:
     QScrollBar::add-line, QScrollBar::sub-line {{ height: 0; }}
     QScrollBar::add-page, QScrollBar::sub-page {{ background: transparent; }}
 
+    QListWidget {{ background: {c.field}; border: 1px solid {c.border}; border-radius: 4px; outline: none; }}
+    QListWidget::item {{ padding: 1px 2px; }}
+    QListWidget::item:hover {{ background: {c.panel}; }}
+    QListWidget::item:selected {{ background: {c.raised}; color: {c.text}; border-left: 3px solid {c.accent}; }}
+
     QLabel[dim="true"] {{ color: {c.dim}; }}
     QLabel[section="true"] {{ color: {c.text}; font-weight: 600; }}
     QFrame[line="true"] {{ background: {c.border}; border: none; max-height: 1px; min-height: 1px; }}

@@ -8,6 +8,7 @@ averages do not mind. Motion needs every frame; it is followed in at most `FOLLO
 
 from __future__ import annotations
 
+import csv
 import logging
 import math
 import re
@@ -15,8 +16,8 @@ import threading
 import time as clock
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
 from importlib import resources
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -28,7 +29,8 @@ from mldsim.analysis.motion import DIFFUSION_UNIT, DensityOfStates, MeanSquareDi
 from mldsim.analysis.rdf import RadialDistribution, first_peak
 from mldsim.analysis.statistics import Curve, Histogram, Number
 from mldsim.analysis.water import LONGEST_OO, HydrogenBonds, TetrahedralOrder
-from mldsim.errors import InputError, MldsimError
+from mldsim.errors import Cancelled, InputError, MldsimError
+from mldsim.files import whole_file
 from mldsim.frames import Frame, Sample, Samples, SampleSeries, ThermoRow, Topology
 from mldsim.molecules import find_bonds, molecules_of
 from mldsim.species import pair_name, symbol_of
@@ -115,6 +117,8 @@ class Findings:
     comparison : str
         What the reference is, or in one line why it is not shown.
     comparable : bool
+    source : str
+        How the reference was made, in full.
     lost : int
         Samples that could not be taken in time.
     """
@@ -126,6 +130,7 @@ class Findings:
     temperature: float = math.nan
     comparison: str = ""
     comparable: bool = False
+    source: str = ""
     lost: int = 0
 
 
@@ -134,6 +139,7 @@ class Reference:
     """What CP2K found, by the same analyses at the same settings."""
 
     name: str
+    source: str
     temperature: float
     density_g_cm3: float
     n_molecules: int
@@ -270,8 +276,9 @@ class Averages:
             *self._of_motion(reference),
         ]
         return Findings(
-            tuple(analyses), self._last - first, self.frames, first, temperature, comparison, reference is not None
-        )
+            tuple(analyses), self._last - first, self.frames, first, temperature, comparison, reference is not None,
+            "" if reference is None else reference.source,
+        )  # fmt: skip
 
     # --- what is found ----------------------------------------------------------------------------------------------
 
@@ -292,7 +299,8 @@ class Averages:
                 text = self._peak(pair, name, reference)
                 if its is not None:
                     its = Curve(*(values[its.x > 0.9 * low] for values in (its.x, its.y, its.error)))
-                    text += _mean_difference(run, its, low)
+                    difference = _mean_difference(run, its, low)
+                    text = f"{text}; {difference}" if text else f"{difference[:1].upper()}{difference[1:]}"
             found.append(Measured(key, f"g({name})", "r (Å)", f"g({name})", run, its, text, waiting))
         return found
 
@@ -303,9 +311,11 @@ class Averages:
             self._rdf.number(pair, lambda r, g, part=part: first_peak(r, g, 2.0, 3.3)[part])  # type: ignore[misc]
             for part in (0, 1)
         )
-        text = f"first peak {told(height)} at {told(place)} Å"
+        text = f"First peak {told(height)} at {told(place)} Å"
         if reference is not None:
-            text += f", reference {told(reference.numbers['peak_height'])} at {told(reference.numbers['peak_place'])} Å"
+            text += (
+                f" (reference {told(reference.numbers['peak_height'])} at {told(reference.numbers['peak_place'])} Å)"
+            )
         return text
 
     def _of_histograms(
@@ -318,10 +328,10 @@ class Averages:
             run, text = None, ""
             if self.frames:
                 run = histogram.density()
-                text = f"mean {told(histogram.mean())} {unit}, spread {told(histogram.deviation())} {unit}"
+                text = f"Mean {told(histogram.mean())} {unit}, spread {told(histogram.deviation())} {unit}"
                 if reference is not None and f"{key}_mean" in reference.numbers:
                     mean, spread = (reference.numbers[f"{key}_{what}"] for what in ("mean", "spread"))
-                    text += f"; reference {told(mean)} {unit}, {told(spread)} {unit}"
+                    text += f" (reference {told(mean)}, {told(spread)} {unit})"
                 run, its = _seen(run, its)
             waiting = "" if run is not None else "The first frame is still to come."
             title = f"{each} {kind}"
@@ -334,12 +344,12 @@ class Averages:
             mean = self._hydrogen_bonds.result()
             x, y = self._trace.curve()
             run = Curve(x, y, np.full(len(x), np.nan)) if self.frames else None
-            its, text = None, f"mean {told(mean)}" if self.frames else ""
+            its, text = None, f"Mean {told(mean)}" if self.frames else ""
             if reference is not None and run is not None and len(x):
                 value = reference.numbers["hydrogen_bonds"]
                 ends = np.array([x[0], max(x[-1], x[0] + 1e-3)])
                 its = Curve(ends, np.full(2, value.value), np.full(2, value.error))
-                text += f"; reference {told(value)}"
+                text += f" (reference {told(value)})"
             waiting = "" if run is not None else "The first frame is still to come."
             label = "Hydrogen bonds per molecule"
             found.append(Measured("hydrogen_bonds", "Hydrogen bonds", "Time (ps)", label, run, its, text, waiting))
@@ -352,9 +362,9 @@ class Averages:
         run, text = None, ""
         if self.frames:
             run = histogram.density()
-            text = f"mean {told(histogram.mean())}"
+            text = f"Mean {told(histogram.mean())}"
             if reference is not None:
-                text += f"; reference {told(reference.numbers['tetrahedral_order_mean'])}"
+                text += f" (reference {told(reference.numbers['tetrahedral_order_mean'])})"
         waiting = "" if run is not None else "The first frame is still to come."
         label = "Tetrahedral order q"
         return [Measured("tetrahedral_order", "Tetrahedral order", label, "Density", run, its, text, waiting)]
@@ -376,12 +386,12 @@ class Averages:
         if reference is not None:
             its = reference.curves["displacement"]
             if text:
-                text += f"; reference {told(reference.numbers['diffusion'])}"
+                text += f" (reference {told(reference.numbers['diffusion'])})"
             molecules = int(molecules_of(self.series.topology.n_agents, self.series.topology.bonds).max()) + 1
             if molecules != reference.n_molecules and text:
-                text += f" in a box of {reference.n_molecules} molecules (D grows with the box)"
+                text += f", which is that of a box of {reference.n_molecules} molecules: D grows with the box"
         found = [
-            Measured("displacement", "Mean square displacement", "Lag (ps)", "Of molecules' centres (Å²)", run, its,
+            Measured("displacement", "Displacement and D", "Lag (ps)", "Mean square (Å²)", run, its,
                      text, waiting)
         ]  # fmt: skip
         if self._states is None:
@@ -462,7 +472,8 @@ def told(number: Number) -> str:
         return "–"
     if not (math.isfinite(number.error) and number.error > 0.0):
         return f"{number.value:.4g}"
-    digits = min(max(0, 1 - math.floor(math.log10(number.error))), 6)
+    # Two digits of an error that begins with 1, one of any other.
+    digits = min(max(0, math.ceil(-math.log10(number.error / 1.95))), 6)
     return f"{number.value:.{digits}f} ± {number.error:.{digits}f}"
 
 
@@ -483,8 +494,8 @@ def _mean_difference(run: Curve, reference: Curve, low: float) -> str:
     error = float(np.hypot(run.error[:n], reference.error[:n])[beyond].mean())
     text = f"mean |difference| beyond {low:g} Å {difference:.3f}"
     if math.isfinite(error):
-        text += f", combined error {error:.3f}"
-    return f"; {text}" if low == BEYOND_BONDS["O-O"] else text
+        text += f" (errors {error:.3f})"
+    return text
 
 
 def _seen(run: Curve, reference: Curve | None) -> tuple[Curve, Curve | None]:
@@ -529,18 +540,51 @@ def _of_agents(frame: Frame, agents: NDArray[np.intp]) -> Frame:
     )
 
 
-# --- the reference --------------------------------------------------------------------------------------------------
+def write_table(measured: Measured, path: Path) -> None:
+    """Write an analysis as comma-separated values, one line per point; the file appears whole or not at all.
 
-
-@cache
-def shipped_reference() -> Reference:
-    """The CP2K run of 64 H2O at 300 K: g(r) from all of its frames, everything else from those that are shipped.
+    Columns: curve (``run`` or ``reference``), the two axes as they are labelled, standard error (empty where it is not
+    known).
 
     Raises
     ------
+    WorkFailed
+        If the file cannot be written.
+    """
+    with whole_file(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["curve", measured.x_label, measured.y_label, "standard error"])
+        for name, curve in (("run", measured.run), ("reference", measured.reference)):
+            if curve is None:
+                continue
+            for x, y, error in zip(curve.x.tolist(), curve.y.tolist(), curve.error.tolist(), strict=True):
+                table.writerow([name, f"{x:.8g}", f"{y:.8g}", f"{error:.3g}" if math.isfinite(error) else ""])
+
+
+# --- the reference --------------------------------------------------------------------------------------------------
+
+
+_shipped: list[Reference] = []
+
+
+def shipped_reference(stop_asked: Callable[[], bool] = lambda: False) -> Reference:
+    """The CP2K run of 64 H2O at 300 K: g(r) from all of its frames, everything else from those that are shipped.
+
+    The first call takes a second or two; the answer is kept.
+
+    Raises
+    ------
+    Cancelled
+        When `stop_asked`, which is looked at between frames, says so.
     InputError
         If the files are not there or cannot be read.
     """
+    if not _shipped:
+        _shipped.append(_read_reference(stop_asked))
+    return _shipped[0]
+
+
+def _read_reference(stop_asked: Callable[[], bool]) -> Reference:
     from ase.data import atomic_masses
 
     folder = resources.files("mldsim.assets.data")
@@ -571,7 +615,7 @@ def shipped_reference() -> Reference:
     except (OSError, KeyError) as error:
         raise InputError(f"The shipped reference cannot be read ({error}); install mldsim again.") from None
     assert stated is not None
-    return _measured_reference(theory, float(stated[1]), numbers_of, positions, box, times, curves)
+    return _measured_reference(theory, float(stated[1]), numbers_of, positions, box, times, curves, stop_asked)
 
 
 def _measured_reference(
@@ -582,6 +626,7 @@ def _measured_reference(
     box: Array,
     times: Array,
     curves: dict[str, Curve],
+    stop_asked: Callable[[], bool],
 ) -> Reference:
     from ase.data import atomic_masses
 
@@ -598,6 +643,8 @@ def _measured_reference(
     rdf = RadialDistribution(symbols, species, float(curves["g_O-O"].x[-1]))
     unknown = np.full(positions.shape[1:], np.nan)
     for index, frame_positions in enumerate(positions):
+        if stop_asked():
+            raise Cancelled("The analyses end.")
         frame = Frame(index, times[index], box, frame_positions, unknown, unknown, unknown[:, 0], _NO_ROW)
         for analysis in (bonds, angles, network, tetrahedra, displacement):
             analysis.add(frame)
@@ -621,8 +668,9 @@ def _measured_reference(
     curves["displacement"] = _scaled(displacement.result(), 1e-3, 1.0)
     length = units.format_time(float(times[-1] - times[0]))
     molecules = int((species == 0).sum())
-    name = f"Reference: {theory}; {molecules} H₂O at {temperature:g} K for {length}."
-    return Reference(name, temperature, _density(topology, box), molecules, curves, numbers)
+    name = f"Reference: {theory.split(' (')[0]}, {molecules} H₂O at {temperature:g} K for {length}."
+    source = f"The reference is {theory}. Bands are one standard error, from the scatter of blocks of the run."
+    return Reference(name, source, temperature, _density(topology, box), molecules, curves, numbers)
 
 
 def _states(masses: Array, times: Array, velocities: Array) -> Curve:
@@ -648,10 +696,12 @@ class Analyst:
     samples : Samples
         Where they come from; they are wanted from `start` to `close`, unless `listen` says otherwise.
     reference : callable
-        Gives what a run is held against; called once, in the thread.
+        Gives what a run is held against, in the thread and once; its argument tells when to give up.
     """
 
-    def __init__(self, samples: Samples, reference: Callable[[], Reference] = shipped_reference) -> None:
+    def __init__(
+        self, samples: Samples, reference: Callable[[Callable[[], bool]], Reference] = shipped_reference
+    ) -> None:
         self._samples = samples
         self._make_reference = reference
         self._reference: Reference | None = None
@@ -725,7 +775,8 @@ class Analyst:
 
     def _take(self, sample: Sample) -> None:
         if self._reference is None:
-            self._reference = self._make_reference()
+            self._publish(Findings(comparison="The CP2K reference is being measured."))
+            self._reference = self._make_reference(self._closing.is_set)
         averages = self._averages
         if averages is None or averages.series is not sample.series or self._again.is_set():
             self._again.clear()

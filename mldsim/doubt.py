@@ -20,7 +20,9 @@ benchmarks/leverage.py measures how well doubt finds the worst forces in states 
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from typing import TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,11 +32,34 @@ from mldsim.evaluator import Evaluator
 from mldsim.loss import LossModel
 from mldsim.parameters import DeviceKind, Precision
 
+T = TypeVar("T")
+
 DRAWS = 16
 """Of the committee: they tell leverage within 20 %, and doubt, which takes a small power of it, within 5 %."""
 
 LEAST_VARIANCE = 1e-12
 """eV^2/angstrom^2; of a model that makes no error at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The doubt of every agent at one moment, and where it comes from.
+
+    Attributes
+    ----------
+    doubts : (n_agents,) float64, eV/angstrom
+    disputed : (n_agents,) float64
+        Share of the variance that comes from the difference to the witness; the rest is leverage.
+    """
+
+    doubts: NDArray[np.float64]
+    disputed: NDArray[np.float64]
+
+    def reason(self, agent: int) -> str:
+        """Why the force on an agent is in doubt, in words."""
+        if self.disputed[agent] > 0.5:
+            return "a richer loss that was fitted to the same frames gives another force"
+        return "its surroundings are unlike those of the fitted frames"
 
 
 class Doubt:
@@ -84,6 +109,11 @@ class Doubt:
         self._own = ready(model)
         self._witness = ready(committee.witness) if committee.witness is not None else None
 
+    @property
+    def n_parts(self) -> int:
+        """Evaluations of forces that `gradually` takes."""
+        return len(self._members) + (1 if self._witness is None else 2)
+
     def __call__(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
         """Root mean square error to expect of a component of each force, (n_agents,) float64, eV/angstrom.
 
@@ -91,8 +121,15 @@ class Doubt:
         ----------
         positions : (n_agents, 3) float64, angstrom
         """
-        leverage, difference = self._signs(positions, self._own(positions).forces)
-        return np.asarray(np.sqrt(expected(self._law.T, leverage, difference)))
+        return _last(self.gradually(positions)).doubts
+
+    def gradually(self, positions: NDArray[np.float64]) -> Generator[None, None, Judgement]:
+        """The same in `n_parts` parts, for whoever has something else to do between them: `next` does one."""
+        forces = self._own(positions).forces
+        yield
+        leverage, difference = yield from self._signs(positions, forces)
+        variance = expected(self._law.T, leverage, difference)
+        return Judgement(np.sqrt(variance), np.minimum(self._law[:, 2] * difference / variance, 1.0))
 
     def compared(
         self, positions: NDArray[np.float64], labels: NDArray[np.float64]
@@ -111,19 +148,31 @@ class Doubt:
             Mean square over components.
         """
         forces = self._own(positions).forces
-        return *self._signs(positions, forces), np.mean((forces - labels) ** 2, axis=1)
+        return *_last(self._signs(positions, forces)), np.mean((forces - labels) ** 2, axis=1)
 
     def _signs(
         self, positions: NDArray[np.float64], forces: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    ) -> Generator[None, None, tuple[NDArray[np.float64], NDArray[np.float64]]]:
         """Leverage and squared difference."""
         leverage = np.zeros(len(positions))
         for member in self._members:
             leverage += np.mean(member(positions).forces ** 2, axis=1)
+            yield
         leverage /= len(self._members)
         if self._witness is None:
             return leverage, np.zeros(len(positions))
-        return leverage, np.mean((forces - self._witness(positions).forces) ** 2, axis=1)
+        difference = np.mean((forces - self._witness(positions).forces) ** 2, axis=1)
+        yield
+        return leverage, difference
+
+
+def _last(parts: Generator[None, None, T]) -> T:
+    """Do all parts."""
+    while True:
+        try:
+            next(parts)
+        except StopIteration as end:
+            return cast(T, end.value)
 
 
 def expected(

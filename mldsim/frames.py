@@ -57,6 +57,8 @@ class Frame:
     forces : (n_agents, 3) float64, eV/angstrom
     losses : (n_agents,) float64, eV
     thermo : ThermoRow
+    doubts : (n_agents,) float64, eV/angstrom, or None
+        Of the frame that was judged last, when doubt is watched.
     """
 
     step: int
@@ -67,6 +69,7 @@ class Frame:
     forces: NDArray[np.float64]
     losses: NDArray[np.float64]
     thermo: ThermoRow
+    doubts: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,16 +6,19 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mldsim.frames import Frame, Topology
 from mldsim.parameters import Parameters, Setup
+
+if TYPE_CHECKING:
+    from mldsim.doubt import Judgement
 
 
 class Engine(Protocol):
@@ -76,6 +79,23 @@ class Engine(Protocol):
 
     def reset(self) -> None:
         """Back to the start of the same setup."""
+        ...
+
+    def judge(self) -> Judge:
+        """What tells the doubt of the present model; raises InputError when the model knows none."""
+        ...
+
+
+class Judge(Protocol):
+    """Tells the doubt of every agent of a box; `mldsim.doubt.Doubt` is one."""
+
+    @property
+    def n_parts(self) -> int:
+        """What `gradually` takes, in evaluations of forces."""
+        ...
+
+    def gradually(self, positions: NDArray[np.float64], /) -> Generator[None, None, Judgement]:
+        """Judge positions (n_agents, 3), angstrom, a part at a time."""
         ...
 
 
@@ -179,6 +199,40 @@ class ExportHistory:
     force: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class DoubtSettings:
+    """How doubt is watched.
+
+    Attributes
+    ----------
+    interval : float, fs
+        Of simulated time between two judgements.
+    limit : float, eV/angstrom
+        Above it a force is in doubt.
+    pause : bool
+        Pause the run when one is.
+    """
+
+    interval: float = 250.0
+    limit: float = 0.25
+    pause: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WatchDoubt:
+    """Judge the forces while it runs; None leaves it."""
+
+    settings: DoubtSettings | None
+
+
+@dataclass(frozen=True, slots=True)
+class SaveDoubtful:
+    """Write the doubtful frames that were kept, as `ExportHistory` does; `mldsim label` takes the file."""
+
+    path: Path
+    force: bool = False
+
+
 Command = (
     Run
     | Pause
@@ -192,6 +246,8 @@ Command = (
     | StartRecording
     | StopRecording
     | ExportHistory
+    | WatchDoubt
+    | SaveDoubtful
 )
 
 
@@ -264,6 +320,10 @@ class Status:
         The physics waits because the disk is slower.
     memory_frames : int
         Frames that `ExportHistory` would write.
+    doubtful_frames : int
+        Frames that `SaveDoubtful` would write.
+    doubt_refused : str
+        Why the present model cannot be doubted; empty while it can or nobody asked.
     """
 
     run_state: RunState
@@ -279,3 +339,5 @@ class Status:
     recording: RecordingStatus | None = None
     waiting_for_disk: bool = False
     memory_frames: int = 0
+    doubtful_frames: int = 0
+    doubt_refused: str = ""

@@ -37,16 +37,19 @@ from mldsim.messages import (
     Restart,
     Run,
     RunState,
+    SaveDoubtful,
     SetParameters,
     StartRecording,
     Status,
     Step,
     Stopped,
     StopRecording,
+    WatchDoubt,
 )
 from mldsim.parameters import Parameters, Setup, ThermostatKind
 from mldsim.trajectory.history import History, frame_bytes
 from mldsim.trajectory.recorder import FrameSink, Recorder, open_sink
+from mldsim.watch import DoubtTable, DoubtWatch, Judged
 
 logger = logging.getLogger(__name__)
 
@@ -122,12 +125,16 @@ class Runner:
         One row per frame since the last reset.
     samples : Samples
         Frames at even intervals of simulated time, for averages.
+    doubts : DoubtTable
+        One row per judgement, while doubt is watched.
     """
 
     def __init__(self, factory: EngineFactory, setup: Setup, parameters: Parameters, *, paused: bool = False) -> None:
         self.mailbox = Mailbox()
         self.thermo = ThermoTable()
         self.samples = Samples()
+        self._watch = DoubtWatch()
+        self.doubts: DoubtTable = self._watch.table
         self._factory = factory
         self._first_setup = setup
         self._parameters = parameters
@@ -230,6 +237,11 @@ class Runner:
 
     def _idle(self) -> None:
         """Wait for a command; while a recording is open, look after it ten times per second."""
+        if self._engine is not None:
+            self._watch.attend(self._engine, self._step, self._time, standing=True)
+            if self._watch.judging:
+                self._judge(self._engine, 1)
+                return
         self._publish_status(now=True)
         with contextlib.suppress(queue.Empty):
             self._obey(self._commands.get(timeout=None if self._recording is None else 0.1))
@@ -254,6 +266,32 @@ class Runner:
             if self._steps_left == 0:
                 self._set_state(RunState.PAUSED)
         self._distribute(engine, now)
+        self._watch.attend(engine, self._step, self._time, standing=False)
+        if self._watch.judging:
+            self._judge(engine, self._watch.parts_due(steps, engine.parameters.timestep))
+
+    def _judge(self, engine: Engine, parts: int) -> None:
+        """Go on with a judgement; when it is done, tell and show it."""
+        try:
+            judged = self._watch.go_on(parts, engine.topology)
+        except Exception as error:  # noqa: BLE001 - as in _advance, but the run itself is not touched
+            self._watch.set(None)
+            self._tell_unexpected("Doubt is not watched any more", error)
+            return
+        if judged is not None:
+            self._take_judged(judged)
+
+    def _take_judged(self, judged: Judged) -> None:
+        settings = self._watch.settings
+        if judged.warning:
+            paused = settings is not None and settings.pause and self._state is RunState.RUNNING
+            text = f"{judged.warning} The run is paused." if paused else judged.warning
+            self._tell(Level.WARNING, text)
+            if paused:
+                self._set_state(RunState.PAUSED, text)
+                self._events.append(Stopped(text))
+        if self._state is not RunState.RUNNING:
+            self._show_present()
 
     def _chunk(self, engine: Engine) -> int:
         """Steps until something is due: a frame, a record, the end of single steps, a look at the commands."""
@@ -330,6 +368,8 @@ class Runner:
     def _snapshot(self, engine: Engine) -> Frame:
         frame = engine.frame()
         self._step, self._time = frame.step, frame.time
+        if self._watch.doubts is not None:
+            frame = replace(frame, doubts=self._watch.doubts)
         return frame
 
     def _show(self, frame: Frame) -> None:
@@ -381,6 +421,7 @@ class Runner:
         """The engine went back to an earlier state: what was kept of the time after it is not this run's any more."""
         self.thermo.forget_after(self._time)
         self._history.forget_after(self._step)
+        self._watch.forget_after(self._time)
         self._since_frame = 0
         self._sample_due = 0
         recording = self._recording
@@ -420,6 +461,8 @@ class Runner:
             ),
             waiting_for_disk=self._waiting,
             memory_frames=len(self._history),
+            doubtful_frames=len(self._watch.history),
+            doubt_refused=self._watch.refused,
         )
 
     def _tell(self, level: Level, text: str) -> None:
@@ -458,6 +501,10 @@ class Runner:
                 if self._recording is not None:
                     self._recording.stopping = True
                 return
+            case WatchDoubt(settings):
+                self._watch.set(settings)
+                self._last_status_at = 0.0
+                return
         engine = self._running_engine()
         match command:
             case Run():
@@ -487,6 +534,7 @@ class Runner:
                         self._series = None
             case Quench():
                 self._set_state(RunState.QUENCHING, "Descending the loss")
+                self._watch.forget_after(self._time)
                 self._series = None
             case NewVelocities():
                 engine.new_velocities()
@@ -497,7 +545,9 @@ class Runner:
             case StartRecording(path, every, force):
                 self._start_recording(engine, path, every, force)
             case ExportHistory(path, force):
-                self._start_export(engine, path, force)
+                self._start_export(engine, path, force, self._history.frames())
+            case SaveDoubtful(path, force):
+                self._start_export(engine, path, force, self._watch.frames())
 
     def _running_engine(self) -> Engine:
         if self._engine is None:
@@ -543,6 +593,7 @@ class Runner:
         """A run starts from its first frame."""
         self.thermo.clear()
         self._history.clear()
+        self._watch.forget(system=True)
         self._series = None
         self._since_frame = 0
         self._rate.start()
@@ -564,6 +615,7 @@ class Runner:
             self._message = message
         # One file, one model: what it says about itself stays true.
         self._stop_recording("another model was loaded")
+        self._watch.forget(system=False)
         self._series = None
         self._seconds_per_step = None
         self._tell_loaded(engine)
@@ -626,12 +678,11 @@ class Runner:
         self._waiting = False
         self._last_status_at = 0.0
 
-    def _start_export(self, engine: Engine, path: Path, force: bool) -> None:
+    def _start_export(self, engine: Engine, path: Path, force: bool, frames: list[Frame]) -> None:
         if self._export is not None and self._export.is_alive():
             raise InputError("The last export is still being written.")
-        frames = self._history.frames()
         if not frames:
-            raise InputError("There is no frame in memory to export.")
+            raise InputError("There is no such frame in memory to write.")
         # The file is created here, where a wrong name is answered at once; writing it must not hold up the physics.
         sink = open_sink(path, engine, frames[0].box, force)
         self._export = threading.Thread(

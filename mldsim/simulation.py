@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mldsim import observables, units
+from mldsim.doubt import Doubt
 from mldsim.errors import InputError, LeftPhysics, WorkFailed
 from mldsim.evaluator import Evaluation, Evaluator
 from mldsim.frames import Frame, ThermoRow, Topology
@@ -61,6 +62,9 @@ RELAXED_LOSS = 0.003
 
 RELAX_STEPS = 200
 """Boxes of 8 to 2000 molecules at 0.6 to 1.3 g/cm^3 needed at most 47 with the model `water`."""
+
+MOST_DOUBTED = 30_000
+"""Agents; scratch arrays of a committee take some 25 kB for each."""
 
 QUENCHED_FORCE = 0.01
 """eV/angstrom; a quench is done when no agent feels a longer force."""
@@ -352,6 +356,22 @@ class Simulation:
         """Back to the start of the same setup; with the same parameters the run is the same again, bitwise."""
         state = self._start.copy()
         self._adopt(self._model, state, self._make_forces(self._model, state))
+
+    def judge(self) -> Doubt:
+        """What tells the doubt of the present model.
+
+        Raises
+        ------
+        InputError
+            If the model has no committee, or the box holds too many agents for one.
+        """
+        if self._state.n_agents > MOST_DOUBTED:
+            raise InputError(
+                f"The doubt of {self._state.n_agents} agents would take too much memory; it is told of up to "
+                f"{MOST_DOUBTED}."
+            )
+        setup, state = self._setup, self._state
+        return Doubt(self._model, state.species, state.box, device=setup.device, precision=setup.precision)
 
     # -- thermostat and accounts --------------------------------------------------------------------------------
 

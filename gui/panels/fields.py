@@ -226,6 +226,37 @@ class Paragraph(QLabel):
             self.updateGeometry()
 
 
+class Line(QLabel):
+    """One line of words; where it is too long for its place it ends in dots, and the tooltip has all of it."""
+
+    def __init__(self, *, dim: bool = False) -> None:
+        super().__init__()
+        self._words = ""
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setProperty("dim", dim)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+
+    @property
+    def words(self) -> str:
+        """All of it."""
+        return self._words
+
+    def say(self, words: str, tip: str = "") -> None:
+        """Show other words."""
+        if words != self._words or tip != self.toolTip():
+            self._words = words
+            self.setToolTip(tip or words)
+            self._elide()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        super().resizeEvent(event)
+        self._elide()
+
+    def _elide(self) -> None:
+        room = self.contentsRect().width()
+        self.setText(self.fontMetrics().elidedText(self._words, Qt.TextElideMode.ElideRight, room))
+
+
 class FlatButton(QToolButton):
     """A small button of one icon; never takes the keyboard."""
 

@@ -160,7 +160,7 @@ def test_the_analyst_averages_a_series_forgets_on_demand_and_with_another_series
     topology: Topology, frames: list[Frame], reference: Reference
 ) -> None:
     samples = Samples()
-    analyst = Analyst(samples, lambda: reference)
+    analyst = Analyst(samples, lambda _: reference)
     analyst.start()
     try:
         series = SampleSeries(topology, 24.0, 300.0, True)
@@ -184,7 +184,7 @@ def test_a_fault_in_an_analysis_is_one_sentence_and_no_more_samples_are_taken(
     topology: Topology, frames: list[Frame], reference: Reference
 ) -> None:
     samples = Samples()
-    analyst = Analyst(samples, lambda: reference)
+    analyst = Analyst(samples, lambda _: reference)
     analyst.start()
     try:
         series = SampleSeries(topology, 24.0, 300.0, True)

@@ -2,18 +2,21 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from mldsim.doubt import Judgement
 from mldsim.errors import InputError, LeftPhysics, WorkFailed
 from mldsim.frames import THERMO_COLUMNS, Frame, Sample, ThermoRow, Topology
 from mldsim.messages import (
     Applied,
     Command,
+    DoubtSettings,
     Event,
     ExportHistory,
     Level,
@@ -27,16 +30,19 @@ from mldsim.messages import (
     Restart,
     Run,
     RunState,
+    SaveDoubtful,
     SetParameters,
     StartRecording,
     Status,
     Step,
     Stopped,
     StopRecording,
+    WatchDoubt,
 )
 from mldsim.parameters import Parameters, Setup
 from mldsim.runner import Runner
 from mldsim.trajectory.h5md import read_h5md
+from mldsim.watch import DoubtTable
 
 LONG = 20.0
 PARAMETERS = Parameters(steps_per_frame=10, timestep=0.5)
@@ -751,3 +757,120 @@ def test_what_may_not_be_averaged_together_is_another_series(bench: Make, comman
     b.do(command)
     after = taken(b, 50)[-1]
     assert after.series is not before
+
+
+# --- doubt ----------------------------------------------------------------------------------------------------------
+
+
+class Doubtful(Counter):
+    """Doubts its last agent the more the longer it runs, and knows it after three evaluations."""
+
+    n_parts = 3
+    committee = True
+
+    def judge(self) -> "Doubtful":
+        if not self.committee:
+            raise InputError("The model 'x' was fitted without a committee.")
+        return self
+
+    def gradually(self, positions: NDArray[np.float64]) -> Generator[None, None, Judgement]:
+        assert threading.current_thread().name == "mldsim-runner"
+        for _ in range(3):
+            yield
+        doubts = np.full(len(positions), 0.01)
+        doubts[-1] = 1e-3 * positions[-1, 0]
+        return Judgement(doubts, np.zeros(len(positions)))
+
+
+@pytest.fixture
+def doubtful() -> Iterator[Callable[..., Bench]]:
+    made: list[Bench] = []
+
+    def make(*, committee: bool = True, paused: bool = False) -> Bench:
+        b = Bench(paused=paused)
+
+        def factory(setup: Setup, parameters: Parameters, report: Callable[[str], None]) -> Counter:
+            engine = Doubtful(setup, parameters, report)
+            engine.committee, engine.seconds_per_step = committee, 1e-5
+            b.engines.append(engine)
+            return engine
+
+        b.runner = Runner(factory, Setup(molecules=8), PARAMETERS, paused=paused)
+        made.append(b)
+        b.runner.start()
+        return b
+
+    yield make
+    for each in made:
+        assert each.runner.close(LONG)
+
+
+def test_doubt_is_told_at_even_intervals_and_travels_with_the_frames(doubtful: Callable[..., Bench]) -> None:
+    b = doubtful()
+    b.runner.send(WatchDoubt(DoubtSettings(interval=100.0, limit=1e9)))
+    b.until(lambda: len(b.runner.doubts.columns()["time"]) > 10)
+    b.pause()
+    table = b.runner.doubts.columns()
+    assert np.diff(table["time"])[:-1] == pytest.approx(100.0, abs=10.0)  # to the next frame
+    assert table["largest"] == pytest.approx(np.maximum(2e-3 * table["time"], 0.01))
+    b.until(lambda: b.runner.doubts.columns()["time"][-1] == 0.5 * b.engine.step)  # where it stands, too
+    frames = [b.runner.mailbox.take()]
+    b.until(lambda: (frames.append(b.runner.mailbox.take()) or frames[-1]) is None)  # type: ignore[func-returns-value]
+    last = [frame for frame in frames if frame is not None][-1]
+    assert last.doubts is not None
+    assert last.doubts[-1] == pytest.approx(1e-3 * b.engine.step)
+    b.do(Reset())
+    assert len(b.runner.doubts.columns()["time"]) <= 1
+
+
+def test_a_warning_names_the_agent_and_the_reason_once_and_the_frames_are_kept(
+    doubtful: Callable[..., Bench], tmp_path: Path
+) -> None:
+    b = doubtful()
+    b.runner.send(WatchDoubt(DoubtSettings(interval=50.0, limit=0.5)))
+    b.hear(Notice, "O 7")
+    b.until(lambda: b.status.doubtful_frames > 5)
+    warnings = [event for event in b.heard if isinstance(event, Notice) and event.level is Level.WARNING]
+    assert len(warnings) == 1
+    assert "eV/Å" in warnings[0].text
+    assert "unlike those of the fitted frames" in warnings[0].text
+    assert b.status.run_state is RunState.RUNNING
+    b.runner.send(SaveDoubtful(tmp_path / "doubtful.h5md"))
+    b.hear(Notice, "doubtful.h5md")
+    steps = positions(tmp_path / "doubtful.h5md")
+    assert len(steps) > 5
+    assert min(steps) > 500 - 100
+    assert steps == sorted(steps)
+
+
+def test_the_run_pauses_on_doubt_when_it_is_told_to(doubtful: Callable[..., Bench]) -> None:
+    b = doubtful()
+    b.runner.send(WatchDoubt(DoubtSettings(interval=50.0, limit=0.5, pause=True)))
+    b.hear(Stopped, "in doubt")
+    b.until(lambda: b.status.run_state is RunState.PAUSED)
+    step = b.engine.step
+    assert step < 1000
+    b.do(Run())
+    b.hear(Stopped, "in doubt")
+    b.until(lambda: b.engine.step > step)
+
+
+def test_a_model_without_a_committee_says_why_it_cannot_be_doubted(doubtful: Callable[..., Bench]) -> None:
+    b = doubtful(committee=False)
+    b.runner.send(WatchDoubt(DoubtSettings()))
+    b.until(lambda: "without a committee" in b.status.doubt_refused)
+    assert b.status.run_state is RunState.RUNNING
+    b.do(WatchDoubt(None))
+    b.until(lambda: b.status.doubt_refused == "")
+    assert not len(b.runner.doubts.columns()["time"])
+
+
+def test_a_table_of_doubt_keeps_the_largest_in_bounded_memory() -> None:
+    table = DoubtTable(capacity=64)
+    for i in range(10_000):
+        table.append(float(i), 0.1, 5.0 if i == 137 else 0.2)
+    columns = table.columns()
+    assert len(columns["time"]) <= 64
+    assert columns["largest"].max() == 5.0
+    assert columns["time"][-1] == 9999.0
+    assert columns["mean"] == pytest.approx(0.1)
