@@ -48,7 +48,18 @@ def view(window: MainWindow) -> None:
     wait(2.0)
 
 
-SCENES: dict[str, Scene] = {"view": view}
+def picking(window: MainWindow) -> None:
+    """An agent, its loss taken apart, an angle, and two plots over time."""
+    window.picks.pick((3,))
+    window.agents_panel.plot_asked.emit(window.agents_panel._readings[0])
+    window.picks.pick((4, 3, 5))
+    window.agents_panel.plot_asked.emit(window.agents_panel._figure)
+    window._agents_dock.raise_()
+    window.viewport.focus()
+    wait(8.0)
+
+
+SCENES: dict[str, Scene] = {"view": view, "picking": picking}
 
 
 def make(name: str, scene: Scene, size: tuple[int, int] = SIZE, theme: Theme = Theme.DARK) -> Path:

@@ -68,6 +68,8 @@ SPECS: dict[str, Spec] = {
     ),
     "axes": Spec("Axes", "Show or hide the directions of x, y and z", ("A",), checkable=True, group="View"),
     "fog": Spec("Depth fog", "Let what is far fade into the ground", ("D",), checkable=True, group="View"),
+    "find": Spec("Find agent", "Pick an agent by its number", ("Ctrl+F",), group="View"),
+    "clear": Spec("Pick nothing", "Forget what is picked", ("Esc",), group="View"),
     "focus": Spec("Focus", "Bring what is picked to the middle, or the whole box", ("F",), group="View"),
     "axis_x": Spec("Look along x", "Look along the x axis", ("X",), group="View"),
     "axis_y": Spec("Look along y", "Look along the y axis", ("Y",), group="View"),

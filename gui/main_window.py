@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from PySide6.QtCore import QByteArray, QEvent, QPoint, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QAction, QActionGroup, QCloseEvent, QCursor, QGuiApplication, QImage, QImageWriter
+from PySide6.QtGui import QAction, QActionGroup, QCloseEvent, QGuiApplication, QImage, QImageWriter
 from PySide6.QtWidgets import (
     QApplication,
     QDialog,
@@ -21,7 +21,6 @@ from PySide6.QtWidgets import (
     QTabWidget,
     QToolBar,
     QToolButton,
-    QToolTip,
     QVBoxLayout,
     QWidget,
 )
@@ -34,17 +33,19 @@ from mldsim.gui.dialogs.about import AboutDialog
 from mldsim.gui.dialogs.keys import KeysDialog
 from mldsim.gui.dialogs.save import EXPORTS, PictureDialog, RecordDialog, SaveDialog
 from mldsim.gui.instruments import Instruments
+from mldsim.gui.panels.agents import AgentsPanel
 from mldsim.gui.panels.notices import NoticeBar
 from mldsim.gui.panels.parameters import ParameterPanel
 from mldsim.gui.panels.status import StatusBar
 from mldsim.gui.panels.view import COLOURING_NAMES, STYLE_NAMES, ViewPanel
+from mldsim.gui.picks import Picks
 from mldsim.gui.plots.thermo import ThermoPlots
+from mldsim.gui.plots.tracks import TrackPlots
 from mldsim.gui.preferences import LAYOUT_VERSION, Preferences
 from mldsim.gui.theme import Theme
-from mldsim.gui.viewmodel import agent_text
 from mldsim.gui.viewport import Colouring, Style, Viewport
 from mldsim.gui.viewport.scales import Scale
-from mldsim.loss import shipped_models
+from mldsim.loss import load_model, shipped_models
 from mldsim.messages import Level, RunState
 from mldsim.parameters import Parameters, Setup
 
@@ -107,7 +108,9 @@ class MainWindow(QMainWindow):
         self.view_panel = ViewPanel(
             [self.actions_[name] for name in VIEW_TOGGLES], [self.actions_[name] for name in CAMERA_COMMANDS]
         )
+        self.agents_panel = AgentsPanel()
         self.plots = ThermoPlots()
+        self.tracks = TrackPlots()
         self.status_bar = StatusBar()
         self._keys: KeysDialog | None = None
         self._about: AboutDialog | None = None
@@ -117,7 +120,10 @@ class MainWindow(QMainWindow):
         self._build_docks()
         self.instruments = Instruments(self, self._plots_dock, self, runner)
         self._build_tool_bar()
-        views = Views(self.viewport, self.plots, self.panel, self.status_bar, self.notices, self)
+        self.picks = Picks(
+            self.viewport, self.agents_panel, self.tracks, model=lambda: load_model(self.controller.setup.model)
+        )
+        views = Views(self.picks, self.plots, self.panel, self.status_bar, self.notices, self)
         self.controller = Controller(runner, views, setup, parameters)
         self._connect()
         self._build_menus()
@@ -253,7 +259,9 @@ class MainWindow(QMainWindow):
         self.actions_.colour(self._colours)
         self._draw_toggles()
         self.panel.colour(self._colours)
+        self.agents_panel.colour(self._colours)
         self.plots.colour(self._colours)
+        self.tracks.colour(self._colours)
         self.instruments.colour(self._colours)
         self.notices.colour(self._colours)
         self.viewport.set_theme(name)
@@ -296,7 +304,7 @@ class MainWindow(QMainWindow):
     def restore_layout(self) -> None:
         """Bring all docks back to where they were made."""
         self.restoreState(self._default_layout, LAYOUT_VERSION)
-        for dock in (self._view_dock, self._panel_dock, self._plots_dock, *self.instruments.docks):
+        for dock in (*self._docks(), *self.instruments.docks):
             dock.show()
         self._panel_dock.raise_()
         self._plots_dock.raise_()
@@ -340,12 +348,24 @@ class MainWindow(QMainWindow):
             "Parameters", "dock_parameters", self.panel, Qt.DockWidgetArea.RightDockWidgetArea
         )
         self._view_dock = self._dock("View", "dock_view", self.view_panel, Qt.DockWidgetArea.RightDockWidgetArea)
+        self._agents_dock = self._dock(
+            "Agents", "dock_agents", self.agents_panel, Qt.DockWidgetArea.RightDockWidgetArea
+        )
         self.tabifyDockWidget(self._panel_dock, self._view_dock)
+        self.tabifyDockWidget(self._view_dock, self._agents_dock)
         self._panel_dock.raise_()
         self._plots_dock = self._dock("Plots", "dock_plots", self.plots, Qt.DockWidgetArea.BottomDockWidgetArea)
+        self._tracks_dock = self._dock(
+            "Picked over time", "dock_tracks", self.tracks, Qt.DockWidgetArea.BottomDockWidgetArea
+        )
+        self.tabifyDockWidget(self._plots_dock, self._tracks_dock)
+        self._plots_dock.raise_()
         # The panel is tall and the plots are wide: the corner between them belongs to the panel.
         self.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
         self.setCorner(Qt.Corner.BottomLeftCorner, Qt.DockWidgetArea.LeftDockWidgetArea)
+
+    def _docks(self) -> tuple[QDockWidget, ...]:
+        return (self._panel_dock, self._view_dock, self._agents_dock, self._plots_dock, self._tracks_dock)
 
     def _dock(self, title: str, name: str, widget: QWidget, area: Qt.DockWidgetArea) -> QDockWidget:
         dock = QDockWidget(title, self)
@@ -389,13 +409,11 @@ class MainWindow(QMainWindow):
         view = menus.addMenu("&View")
         self._colouring_actions = self._choices(view.addMenu("Colour by"), COLOURING_NAMES, self.set_colouring)
         self._style_actions = self._choices(view.addMenu("Draw as"), STYLE_NAMES, self.set_style)
-        self._fill(view, *VIEW_TOGGLES, None, *CAMERA_COMMANDS, None)
+        self._fill(view, *VIEW_TOGGLES, None, *CAMERA_COMMANDS, None, "find", "clear", None)
         self._theme_actions = self._choices(
             view.addMenu("Theme"), {Theme.DARK: "Dark", Theme.LIGHT: "Light"}, self.set_theme
         )
-        view.addAction(self._panel_dock.toggleViewAction())
-        view.addAction(self._view_dock.toggleViewAction())
-        for dock in (self._plots_dock, *self.instruments.docks):
+        for dock in (*self._docks(), *self.instruments.docks):
             view.addAction(dock.toggleViewAction())
         self._fill(view, "restore_layout", None, "full_screen")
         self._fill(menus.addMenu("&Help"), "keys", "about")
@@ -441,6 +459,8 @@ class MainWindow(QMainWindow):
             "axis_x": lambda: view.axis_view("x"),
             "axis_y": lambda: view.axis_view("y"),
             "axis_z": lambda: view.axis_view("z"),
+            "clear": self.picks.clear,
+            "find": self._find_agent,
             "restore_layout": self.restore_layout,
             "keys": self._show_keys,
             "about": self._show_about,
@@ -473,7 +493,9 @@ class MainWindow(QMainWindow):
         view_panel.scale_chosen.connect(self.set_scale)
         view_panel.range_fixed.connect(self._fix_range)
         view_panel.images_chosen.connect(self.set_images)
-        view.clicked.connect(self._show_agent)
+        view.clicked.connect(self._show_agents)
+        view.added.connect(self._show_agents)
+        self.agents_panel.plot_asked.connect(lambda _: self._show_tracks())
         self.fault.connect(self._on_fault)
 
     # --- inside ---
@@ -528,9 +550,21 @@ class MainWindow(QMainWindow):
         width = self._run_button.fontMetrics().horizontalAdvance("Pause") + 64
         self._run_button.setMinimumWidth(width)
 
-    def _show_agent(self, agent: int | None) -> None:
-        text = agent_text(agent, self.controller.topology, self.controller.frame) if agent is not None else ""
-        QToolTip.showText(QCursor.pos(), text, self.viewport.widget)
+    def _show_agents(self, agent: int | None) -> None:
+        """Bring the panel of picked agents to the front when there is something in it."""
+        if agent is not None:
+            self._agents_dock.show()
+            self._agents_dock.raise_()
+
+    def _find_agent(self) -> None:
+        self._agents_dock.show()
+        self._agents_dock.raise_()
+        self.agents_panel.number.setFocus()
+        self.agents_panel.number.selectAll()
+
+    def _show_tracks(self) -> None:
+        self._tracks_dock.show()
+        self._tracks_dock.raise_()
 
     def _on_fault(self, text: str) -> None:
         if text:

@@ -183,6 +183,7 @@ def _style_sheet(c: Colours) -> str:
     QListWidget::item:selected {{ background: {c.raised}; color: {c.text}; border-left: 3px solid {c.accent}; }}
 
     QLabel[dim="true"] {{ color: {c.dim}; }}
+    QLabel[large="true"] {{ color: {c.text}; font-size: 19px; font-weight: 600; }}
     QLabel[section="true"] {{ color: {c.text}; font-weight: 600; }}
     QFrame[line="true"] {{ background: {c.border}; border: none; max-height: 1px; min-height: 1px; }}
 

@@ -12,9 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mldsim import units
 from mldsim.errors import MldsimError
-from mldsim.frames import Frame, Topology
 from mldsim.loss import LossModel, Scope, load_model
 from mldsim.messages import RunState, Status
 from mldsim.parameters import FIELDS, Field, ThermostatKind
@@ -167,21 +165,6 @@ def _count(n: int, what: str) -> str:
 
 def _rate(value: float) -> str:
     return f"{value:,.0f}".replace(",", "\u2009") if value >= 100 else f"{value:.3g}"
-
-
-def agent_text(agent: int, topology: Topology | None, frame: Frame | None) -> str:
-    """What there is to say of one agent: species, number, loss, speed and force; empty when it is not there."""
-    if topology is None or frame is None or agent >= topology.n_agents:
-        return ""
-    mass, velocity = topology.masses[agent], frame.velocities[agent]
-    kinetic = 0.5 * units.MASS * mass * float(velocity @ velocity)
-    force = float(np.linalg.norm(frame.forces[agent]))
-    return (
-        f"{topology.symbols[topology.species[agent]]} {agent}\n"
-        f"loss {frame.losses[agent]:.4g} eV\n"
-        f"kinetic energy {kinetic * 1e3:.3g} meV\n"
-        f"force {force:.3g} eV/Å"
-    )
 
 
 # --- curves -----------------------------------------------------------------------------------------------------

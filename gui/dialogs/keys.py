@@ -12,7 +12,8 @@ MOUSE = (
     ("Shift and drag", "Move the view"),
     ("Middle drag", "Move the view"),
     ("Wheel", "Zoom"),
-    ("Click", "What is this agent?"),
+    ("Click", "Pick an agent"),
+    ("Shift and click", "Pick one more: distance, angle, dihedral"),
 )
 
 COLUMNS = (("Simulation", "Files"), ("View", "Help", "Mouse in the view"))

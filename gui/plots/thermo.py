@@ -116,8 +116,16 @@ class TimePlot(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
-        column.addWidget(self._legend)
+        self._top = QHBoxLayout()
+        self._top.setContentsMargins(0, 0, 4, 0)
+        self._top.setSpacing(2)
+        self._top.addWidget(self._legend, 1)
+        column.addLayout(self._top)
         column.addWidget(self._graph, 1)
+
+    def add_button(self, button: QWidget) -> None:
+        """Put a small button beside the legend."""
+        self._top.addWidget(button)
 
     def show_data(self, data: dict[str, Line], notes: dict[str, str] | None = None) -> None:
         """Draw these curves and no others; `notes` are written after their names in the legend."""

@@ -35,6 +35,8 @@ class ViewColours:
     hydrogen_bond: RGB
     mark: RGB
     """What the user has picked."""
+    arrow: RGB
+    """Downhill."""
     pull: RGB
     """Forces from outside."""
     light: float
@@ -56,6 +58,7 @@ VIEW_COLOURS: dict[Theme, ViewColours] = {
         rgb("#1a212b"),
         rgb("#7fd0ff"),
         rgb("#ffd24a"),
+        rgb("#7ef0a8"),
         rgb("#ff8fd0"),
         1.0,
     ),
@@ -68,6 +71,7 @@ VIEW_COLOURS: dict[Theme, ViewColours] = {
         rgb("#ffffff"),
         rgb("#0a6fb0"),
         rgb("#8a5a00"),
+        rgb("#0b7a3b"),
         rgb("#a8156c"),
         0.94,
     ),

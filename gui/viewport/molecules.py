@@ -52,7 +52,11 @@ class Molecules:
         return np.asarray(np.floor(positions[self.reference] / box) * -box)
 
     def into_box(
-        self, positions: NDArray[np.float64], box: NDArray[np.float64], out: NDArray[np.float32] | None = None
+        self,
+        positions: NDArray[np.float64],
+        box: NDArray[np.float64],
+        out: NDArray[np.float32] | None = None,
+        middle: int | None = None,
     ) -> NDArray[np.float32]:
         """Positions relative to the centre of the box, every molecule whole and in it.
 
@@ -64,11 +68,15 @@ class Molecules:
         out : (n_agents, 3) float32, optional
             Where the result goes. Shifted and centred in float64 first, so that an agent that wandered far
             keeps its digits.
+        middle : int, optional
+            The molecule that is to be in the centre of the box, however it moves.
 
         Returns
         -------
         (n_agents, 3) float32, angstrom
         """
+        if middle is not None:
+            positions = positions - (positions[self.reference[middle]] - 0.5 * box)
         if out is None:
             out = np.empty(positions.shape, dtype=np.float32)
         shift = self.shifts(positions, box) - 0.5 * box

@@ -33,6 +33,33 @@ class ScaleLegend:
 
 Legend = KindLegend | ScaleLegend
 
+Place = tuple[float, float]
+"""Pixels of the design, from the upper left corner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What is drawn at picked agents, over everything.
+
+    Attributes
+    ----------
+    rings : tuple of (place, radius, text)
+        Around agents; the text stands beside.
+    path : tuple of Place
+        The line through the agents of a distance, an angle or a dihedral.
+    note : (place, text) or None
+        Its value.
+    arrows : tuple of (from, to, text, RGB)
+    springs : tuple of (from, to, text)
+    """
+
+    rings: tuple[tuple[Place, float, str], ...] = ()
+    path: tuple[Place, ...] = ()
+    note: tuple[Place, str] | None = None
+    arrows: tuple[tuple[Place, Place, str, RGB], ...] = ()
+    springs: tuple[tuple[Place, Place, str], ...] = ()
+
+
 _MARGIN = 16.0
 _TEXT = 13.0
 _AXES = (("x", "#ef6a5c"), ("y", "#4fb06d"), ("z", "#4f8df0"))
@@ -49,12 +76,14 @@ class Overlay:
     axes : (3, 3) float64 or None
         The x, y and z axes of the box in eye space, one per row; None where they are not shown.
     message : str or None
+    marks : Marks
     """
 
     colours: ViewColours
     legend: Legend | None
     axes: NDArray[np.float64] | None
     message: str | None
+    marks: Marks = Marks()
 
     def paint(self, painter: QPainter, width: float, height: float, scale: float) -> None:
         """Draw into a picture of so many of the painter's units.
@@ -66,6 +95,7 @@ class Overlay:
         painter.save()
         painter.scale(scale, scale)
         width, height = width / scale, height / scale
+        self._paint_marks(painter)
         if isinstance(self.legend, KindLegend):
             self._paint_kinds(painter, self.legend)
         elif isinstance(self.legend, ScaleLegend):
@@ -75,6 +105,60 @@ class Overlay:
         if self.message:
             self._paint_message(painter, self.message, width, height)
         painter.restore()
+
+    def _paint_marks(self, painter: QPainter) -> None:
+        marks, mark = self.marks, _colour(self.colours.mark)
+        halo = _colour(self.colours.plate)
+        halo.setAlphaF(0.75)
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        round_cap, dash = Qt.PenCapStyle.RoundCap, Qt.PenStyle.DashLine
+        for colour, width in ((halo, 4.5), (mark, 1.8)):
+            pen = QPen(colour, width, Qt.PenStyle.SolidLine, round_cap)
+            painter.setPen(pen)
+            if len(marks.path) > 1:
+                painter.drawPolyline([QPointF(*place) for place in marks.path])
+            for place, radius, _ in marks.rings:
+                painter.drawEllipse(QPointF(*place), radius + 3, radius + 3)
+        for start, end, text, rgb in marks.arrows:
+            for colour, width in ((halo, 6.0), (_colour(rgb), 3.0)):
+                painter.setPen(QPen(colour, width, Qt.PenStyle.SolidLine, round_cap))
+                painter.drawLine(QPointF(*start), QPointF(*end))
+                for barb in _barbs(start, end):
+                    painter.drawLine(QPointF(*end), QPointF(*barb))
+            self._paint_note(painter, (end[0] + 10, end[1]), text, _colour(rgb))
+        for start, end, text in marks.springs:
+            colour = _colour(self.colours.pull)
+            painter.setPen(QPen(halo, 5.0, Qt.PenStyle.SolidLine, round_cap))
+            painter.drawLine(QPointF(*start), QPointF(*end))
+            painter.setPen(QPen(colour, 2.4, dash, round_cap))
+            painter.drawLine(QPointF(*start), QPointF(*end))
+            painter.drawEllipse(QPointF(*end), 5, 5)
+            self._paint_note(painter, (end[0] + 12, end[1]), text, colour)
+        painter.setFont(_font(_TEXT - 1, bold=True))
+        for place, radius, text in marks.rings:
+            if text:
+                self._paint_note(painter, (place[0] + radius + 5, place[1] - radius - 3), text, mark)
+        if marks.note is not None:
+            place, text = marks.note
+            self._paint_note(painter, place, text, _colour(self.colours.text), large=True)
+
+    def _paint_note(self, painter: QPainter, place: Place, text: str, colour: QColor, *, large: bool = False) -> None:
+        """A few words on a plate, the middle of its left side at a place."""
+        if not text:
+            return
+        font = _font(_TEXT + 2 if large else _TEXT - 1, bold=True)
+        painter.setFont(font)
+        metrics = QFontMetricsF(font)
+        room = QRectF(place[0], place[1] - 0.5 * metrics.height() - 1, metrics.horizontalAdvance(text) + 10, 0)
+        room.setHeight(metrics.height() + 2)
+        plate = _colour(self.colours.plate)
+        plate.setAlphaF(0.8)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(plate)
+        painter.drawRoundedRect(room, 4, 4)
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.setPen(colour)
+        painter.drawText(room, Qt.AlignmentFlag.AlignCenter, text)
 
     def _paint_plate(self, painter: QPainter, width: float, height: float) -> None:
         """A veil behind the legend, for the time when agents are behind it."""
@@ -171,6 +255,17 @@ class Overlay:
         painter.drawRoundedRect(plate, 10, 10)
         painter.setPen(_colour(self.colours.text))
         painter.drawText(plate.adjusted(20, 10, -20, -10), flags, message)
+
+
+def _barbs(start: Place, end: Place) -> tuple[Place, ...]:
+    """The ends of an arrow's two barbs; none where the arrow is too short to have a direction."""
+    run = np.array(end) - np.array(start)
+    length = float(np.hypot(*run))
+    if length < 3.0:
+        return ()
+    along = run / length * min(11.0, 0.6 * length)
+    across = 0.5 * np.array([-along[1], along[0]])
+    return tuple((float(x), float(y)) for x, y in (end - along + across, end - along - across))
 
 
 def _colour(rgb: RGB) -> QColor:

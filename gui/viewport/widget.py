@@ -18,18 +18,25 @@ from mldsim.gui.viewport.camera import Axis, Camera
 from mldsim.gui.viewport.colours import BOND_RADIUS, RGB, VIEW_COLOURS, Style, element_colour, sphere_radius
 from mldsim.gui.viewport.molecules import Molecules
 from mldsim.gui.viewport.opengl import unusable_reason
-from mldsim.gui.viewport.overlay import KindLegend, Legend, Overlay, ScaleLegend
+from mldsim.gui.viewport.overlay import KindLegend, Legend, Marks, Overlay, ScaleLegend
 from mldsim.gui.viewport.picking import first_hit
 from mldsim.gui.viewport.quantities import MOST_BONDS, QUANTITIES, BondCount, Colouring
 from mldsim.gui.viewport.scales import Scale, ScaleRange, apart_colours, scale_labels, step_table
 
 if TYPE_CHECKING:
+    from mldsim.gui.picked import Reading
     from mldsim.gui.viewport.canvas import Canvas, Scene
 
 _LARGEST_PICTURE = 8192
 _ORBIT = 0.4
 _CLICK = 4.0
 """Degrees that the scene turns per pixel of a drag; pixels up to which a press is a click and not a drag."""
+
+_NEIGHBOURHOOD = 4.5
+"""angstrom; what is seen around an agent that is focused on."""
+
+_PER_FORCE, _LONGEST_ARROW = 1.0, 5.0
+"""angstrom per eV/angstrom, and angstrom: lengths of the arrow that points downhill."""
 
 
 class Viewport(QObject):
@@ -43,11 +50,12 @@ class Viewport(QObject):
     widget : QWidget
         To be put into a window, and left there: an OpenGL context does not survive a move to another window.
     camera : Camera
-    clicked : Signal
-        A left click without a drag: the agent under the mouse as from `pick`, or None.
+    clicked, added : Signal
+        A left click without a drag, and one with Shift: the agent under the mouse as from `pick`, or None.
     """
 
     clicked = Signal(object)
+    added = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -68,6 +76,9 @@ class Viewport(QObject):
         self._fog = True
         self._show_axes = True
         self._show_hydrogen_bonds = False
+        self._picked: tuple[int, ...] = ()
+        self._figure: Reading | None = None
+        self._followed: int | None = None
         self._box = 2.0 * self.camera.half
         self._frame: Frame | None = None
         self._radii = np.empty(0, np.float32)
@@ -117,6 +128,7 @@ class Viewport(QObject):
         self._molecules = Molecules.of(topology)
         self._bond_count = BondCount(topology, self._molecules)
         self._frame = None
+        self._picked, self._figure, self._followed = (), None, None
         self._begin_scale()
         same = np.allclose(box, self._box, rtol=1e-6)
         self._set_box(np.array(box, dtype=np.float64))
@@ -227,13 +239,31 @@ class Viewport(QObject):
             self._surface.update()
 
     def reset_view(self) -> None:
-        """Show the whole box, from where the view began."""
+        """Show the whole box, from where the view began; nothing is followed any more."""
+        self._followed = None
         self.camera.reset()
+        self._reshow()
+
+    def mark(self, picked: tuple[int, ...], figure: Reading | None = None) -> None:
+        """Mark picked agents, what they form, and the way downhill of the last one."""
+        self._picked, self._figure = picked, figure
         self._refresh()
 
     def focus(self) -> None:
-        """Bring what is picked to the middle of the view; the whole box where nothing is."""
-        self.reset_view()
+        """Bring what is picked to the middle of the view, and keep the molecule of the first there while it moves.
+
+        Where nothing is picked, the whole box is shown and nothing is followed.
+        """
+        if self._canvas is None or not self._picked or self._frame is None or self._molecules is None:
+            self.reset_view()
+            return
+        self._followed = int(self._molecules.molecule[self._picked[0]])
+        self._show(self._frame)
+        places = self._places()
+        width, height = self._size()
+        reach = _NEIGHBOURHOOD + 0.5 * float(np.ptp(places, axis=0).max())
+        self.camera.focus(places.mean(axis=0), reach, width / height)
+        self._refresh()
 
     def axis_view(self, axis: Axis | str) -> None:
         """Look along an axis of the box: ``x``, ``y`` or ``z``."""
@@ -303,7 +333,7 @@ class Viewport(QObject):
         pixels = self._canvas.picture(width, height, scale, transparent=transparent)
         image = QImage(pixels.data, width, height, 4 * width, QImage.Format.Format_RGBA8888_Premultiplied).copy()
         painter = QPainter(image)
-        self._overlay(message=None).paint(painter, width, height, scale)
+        self._overlay(None, width / scale, height / scale).paint(painter, width, height, scale)
         painter.end()
         if transparent:
             return image
@@ -339,7 +369,7 @@ class Viewport(QObject):
     def _show(self, frame: Frame) -> None:
         if self._canvas is None or self._molecules is None or self._bond_count is None:
             return
-        self._molecules.into_box(frame.positions, frame.box, out=self._canvas.positions)
+        self._molecules.into_box(frame.positions, frame.box, self._canvas.positions, self._followed)
         if self._range is not None:
             placed = self._range.normalised(QUANTITIES[self._colouring].values(frame))
             self._canvas.on_scale[:] = np.nan_to_num(placed, copy=False, nan=-1.0)
@@ -352,6 +382,8 @@ class Viewport(QObject):
             kinds = len(apart_colours())
             self._canvas.on_scale[:] = (self._molecules.molecule % kinds + 0.5) / kinds
         self._canvas.set_hydrogen_bonds(self._bond_lines(frame) if self._show_hydrogen_bonds else None)
+        if self._picked:
+            self._surface.update()
         self._canvas.upload()
 
     def _bond_lines(self, frame: Frame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -421,10 +453,47 @@ class Viewport(QObject):
         heading = QUANTITIES[self._colouring].heading
         return ScaleLegend(heading, rows or (("no values", "", ""),), self._scales[self._colouring])
 
-    def _overlay(self, message: str | None) -> Overlay:
+    def _overlay(self, message: str | None, width: float, height: float) -> Overlay:
+        """What is written over a picture of so many pixels of the design."""
         self._legend = self._make_legend()
         axes = self.camera.rotation().T if self._show_axes else None
-        return Overlay(VIEW_COLOURS[self._theme], self._legend, axes, message)
+        return Overlay(VIEW_COLOURS[self._theme], self._legend, axes, message, self._marks(width, height))
+
+    def _places(self) -> NDArray[np.float64]:
+        """Picked agents, (n, 3) angstrom from the centre of the box: each in the image nearest to the one before."""
+        assert self._canvas is not None
+        places = [self._canvas.positions[self._picked[0]].astype(np.float64)]
+        for agent in self._picked[1:]:
+            places.append(places[-1] + nearest(self._canvas.positions[agent] - places[-1], self._box))
+        return np.array(places)
+
+    def _marks(self, width: float, height: float) -> Marks:
+        if self._canvas is None or self._frame is None or not self._picked:
+            return Marks()
+        places, frame = self._places(), self._frame
+        force = frame.forces[self._picked[-1]]
+        size = float(np.linalg.norm(force))
+        tip = places[-1] + force * min(_PER_FORCE, _LONGEST_ARROW / max(size, 1e-9))
+        sight = self.camera.sight(width, height)
+        points = np.concatenate([places, tip[None]])
+        depths = -(points @ sight.view[2, :3] + sight.view[2, 3])
+        if (depths < sight.near).any():  # behind the eye
+            return Marks()
+        at = [(float(x), float(y)) for x, y in self.camera.project(points, width, height)]
+        pixels = 1.0 / (sight.pixel * (depths if sight.perspective else np.ones_like(depths)))
+        radii = self._radii[list(self._picked)] * pixels[:-1]
+        several = len(self._picked) > 1
+        rings = tuple(
+            (place, float(radius), str(number) if several else "")
+            for number, (place, radius) in enumerate(zip(at[:-1], radii, strict=True), start=1)
+        )
+        note = None
+        if self._figure is not None:
+            middle = {2: (at[0], at[1]), 3: (at[1], at[1]), 4: (at[1], at[2])}[len(self._picked)]
+            x, y = (0.5 * (one + other) for one, other in zip(*middle, strict=True))
+            note = ((x + 12, y + 16), self._figure.text(frame))
+        arrow = (at[-2], at[-1], f"{size:.2f} eV/Å", VIEW_COLOURS[self._theme].arrow)
+        return Marks(rings, tuple(at[:-1]) if several else (), note, (arrow,))
 
     def _scene(self, width: float, height: float) -> Scene:
         from mldsim.gui.viewport.canvas import Scene
@@ -474,7 +543,8 @@ class _Surface(QWidget):
 
     def paintEvent(self, _event: QPaintEvent) -> None:  # noqa: N802 (Qt's name)
         painter = QPainter(self)
-        self._viewport._overlay(self._viewport._message).paint(painter, self.width(), self.height(), 1.0)
+        view, width, height = self._viewport, self.width(), self.height()
+        view._overlay(view._message, width, height).paint(painter, width, height, 1.0)
         painter.end()
 
     def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: N802 (Qt's name)
@@ -493,7 +563,9 @@ class _Surface(QWidget):
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:  # noqa: N802 (Qt's name)
         if event.button() is Qt.MouseButton.LeftButton and self._moved < _CLICK:
-            self._viewport.clicked.emit(self._viewport.pick(event.position().x(), event.position().y()))
+            agent = self._viewport.pick(event.position().x(), event.position().y())
+            shifted = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
+            (self._viewport.added if shifted else self._viewport.clicked).emit(agent)
 
     def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: N802 (Qt's name)
         self._viewport.zoom(1.0015 ** event.angleDelta().y())

@@ -12,7 +12,6 @@ from mldsim.gui.controller import ANSWER_TIME, Controller, Views
 from mldsim.gui.viewmodel import (
     SliderScale,
     StatusLevel,
-    agent_text,
     card_of,
     curves,
     drift,
@@ -389,13 +388,3 @@ def test_the_card_of_a_model_says_what_it_is_and_how_good():
     assert "24 h" in card.full
     assert "Held-out" not in card_of(replace(model, card={"errors": {"holdout": None}, "theory": 7})).short
     assert model_card("/no/such/file.json", "mine").short == "mine"
-
-
-def test_an_agent_tells_its_species_and_energies():
-    shown = frame(1)
-    velocity = math.sqrt(2 * 0.025 / (103.6426965268 * 16.0))  # kT/2 of one direction at 580 K: 25 meV
-    shown.velocities[0] = [velocity, 0, 0]
-    text = agent_text(0, topology(), shown)
-    assert text.startswith("O 0")
-    assert "25 meV" in text
-    assert agent_text(99, topology(), shown) == ""
