@@ -3,7 +3,6 @@
     python benchmarks/long_runs.py --list
     python benchmarks/long_runs.py structure/water nve
     python benchmarks/long_runs.py --deepmd examples/water/data forces
-    python benchmarks/goals.py
 
 A NAME is a run or a folder of runs: `own/water-own` is all of own/water-own/..., `own/water-own/1` is one run. Each run
 is one command, which is written beside its result into benchmarks/results/long_runs.json as soon as it ends, with the
@@ -164,6 +163,8 @@ def main() -> None:
         unfinished = options.results.with_suffix(".new")
         unfinished.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         unfinished.replace(options.results)
+        if options.results == RESULTS:
+            shipped.write_tables()
 
 
 if __name__ == "__main__":

@@ -3,11 +3,11 @@
     python benchmarks/make_reports.py                          # all models, 100 ps each: an hour
     python benchmarks/make_reports.py water --time 200ps
     python benchmarks/make_reports.py water-fast --time 12ps --folder /tmp/reports
-    python benchmarks/goals.py                                 # the list of reports in docs/validation.md
     python benchmarks/make_models.py --cards                   # the cards name their reports
 
-Each is `mldsim validate` beside the shipped reference. A run that stops early leaves its report too, which says so on
-top. A report counts only for the model that it was made of: its digest stands beside the numbers.
+Each is `mldsim validate` beside the shipped reference; docs/validation.md lists them. A run that stops early leaves its
+report too, which says so on top. A report counts only for the model that it was made of: its digest stands beside the
+numbers.
 """
 
 import argparse
@@ -57,6 +57,8 @@ def main() -> None:
     options.folder.mkdir(parents=True, exist_ok=True)
     for name in options.names or shipped.NAMES:
         make_report(name, options.time, options.seed, options.folder.resolve())
+        if options.folder == shipped.REPORTS:
+            shipped.write_tables()
 
 
 if __name__ == "__main__":
