@@ -80,6 +80,17 @@ SPECS: dict[str, Spec] = {
         "Restart averaging", "Forget all averages and begin anew with the next step", ("Ctrl+Shift+A",),
         group="Analysis",
     ),
+    "watch_doubt": Spec(
+        "Watch doubt", "Judge the forces while it runs: the error to expect of each agent", ("Ctrl+J",),
+        checkable=True, group="Analysis",
+    ),
+    "pause_on_doubt": Spec(
+        "Pause on doubt", "Pause the run as soon as a force is in doubt", checkable=True, group="Analysis"
+    ),
+    "save_doubtful": Spec(
+        "Save doubtful frames…", "Write the frames that were in doubt to a file that 'mldsim label' takes",
+        group="Analysis",
+    ),
     "analysis_table": Spec(
         "Save analysis as a table…", "Save the curve that is shown, its reference and their errors", group="Analysis"
     ),

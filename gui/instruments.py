@@ -1,4 +1,4 @@
-"""The docks that watch a run, and what feeds them: the analyses."""
+"""The docks that watch a run, and what feeds them: analyses and doubt."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Protocol
 
 from PySide6.QtCore import QObject, Qt, QTimer
-from PySide6.QtGui import QImage
+from PySide6.QtGui import QAction, QImage
 from PySide6.QtWidgets import QDialog, QDockWidget, QMainWindow, QWidget
 
 from mldsim.averages import Analyst, write_table
 from mldsim.errors import MldsimError
 from mldsim.frames import Samples
 from mldsim.gui import theme
-from mldsim.gui.dialogs.save import PICTURES, SaveDialog
+from mldsim.gui.dialogs.save import EXPORTS, PICTURES, SaveDialog
 from mldsim.gui.panels.analyses import AnalysesPanel
-from mldsim.messages import Level
+from mldsim.gui.panels.doubt import DoubtPanel
+from mldsim.messages import Command, Level, SaveDoubtful, Status, WatchDoubt
+from mldsim.watch import DoubtTable
 
 LOOK_MS = 250
 """Between two looks at what is new: analyses change twice a second."""
@@ -29,6 +31,10 @@ class Watched(Protocol):
 
     @property
     def samples(self) -> Samples: ...
+    @property
+    def doubts(self) -> DoubtTable: ...
+    def send(self, command: Command) -> None: ...
+    def status(self) -> Status: ...
 
 
 class Desk(Protocol):
@@ -58,20 +64,28 @@ class Instruments(QObject):
 
     def __init__(self, window: QMainWindow, beside: QDockWidget, desk: Desk, runner: Watched) -> None:
         super().__init__(window)
-        self._window, self._desk = window, desk
+        self._window, self._desk, self._runner = window, desk, runner
         self.analyst = Analyst(runner.samples)
         self.analyses = AnalysesPanel()
-        self._seen = -1
-        self.docks = [self._dock("Analyses", "dock_analyses", self.analyses, beside)]
+        self.doubt = DoubtPanel()
+        self._seen = self._doubts_seen = -1
+        self._status_seen: tuple[str, int] | None = None
+        self.docks = [
+            self._dock("Analyses", "dock_analyses", self.analyses, beside),
+            self._dock("Doubt", "dock_doubt", self.doubt, beside),
+        ]
         beside.raise_()
         self.commands: dict[str, Callable[[], object]] = {
             "average_anew": self.analyst.restart,
             "analysis_table": self._ask_table,
             "analysis_picture": self._ask_picture,
+            "save_doubtful": self._ask_doubtful,
         }
         self.analyses.restart_asked.connect(self.analyst.restart)
         self.analyses.table_asked.connect(self._ask_table)
         self.analyses.picture_asked.connect(self._ask_picture)
+        self.doubt.asked.connect(lambda settings: runner.send(WatchDoubt(settings)))
+        self.doubt.save_asked.connect(self._ask_doubtful)
         self._timer = QTimer(self)
         self._timer.setInterval(LOOK_MS)
         self._timer.timeout.connect(self._look)
@@ -89,6 +103,17 @@ class Instruments(QObject):
     def colour(self, colours: theme.Colours) -> None:
         """Take the colours of a theme."""
         self.analyses.colour(colours)
+        self.doubt.colour(colours)
+
+    def connect_toggles(self, watch: QAction, pause: QAction) -> None:
+        """Join the commands of a menu to the boxes of the panel."""
+        for action, box in ((watch, self.doubt.watch), (pause, self.doubt.pause)):
+            action.toggled.connect(box.setChecked)
+            box.toggled.connect(action.setChecked)
+
+    def watch_doubt(self) -> None:
+        """Begin to watch doubt, if it is not watched yet."""
+        self.doubt.watch.setChecked(True)
 
     # --- inside ---
 
@@ -106,6 +131,30 @@ class Instruments(QObject):
         if self.analyst.version != self._seen and self.analyses.wanted():
             self._seen = self.analyst.version
             self.analyses.show_findings(self.analyst.findings())
+        status = self._runner.status()
+        if (status.doubt_refused, status.doubtful_frames) != self._status_seen:
+            self._status_seen = (status.doubt_refused, status.doubtful_frames)
+            self.doubt.show_status(*self._status_seen)
+            if status.doubt_refused:
+                self._desk.tell(Level.WARNING, status.doubt_refused)
+        if self._runner.doubts.version != self._doubts_seen and self.doubt.wanted():
+            self._doubts_seen = self._runner.doubts.version
+            self.doubt.show_table(self._runner.doubts.columns())
+
+    def _ask_doubtful(self) -> None:
+        frames = self._runner.status().doubtful_frames
+        if not frames:
+            self._desk.tell(Level.INFO, "No frame has been in doubt yet.")
+            return
+        title = f"Save {frames} doubtful frames for labelling"
+        dialog = SaveDialog(self._window, title, "Save", self._desk.new_file("xyz"), EXPORTS)
+
+        def accepted() -> None:
+            path = dialog.output.path
+            self._desk.remember_folder(path)
+            self._runner.send(SaveDoubtful(path, dialog.output.exists))
+
+        self._desk.open_dialog(dialog, accepted)
 
     def _ask_table(self) -> None:
         one = self.analyses.chosen

@@ -271,6 +271,8 @@ class MainWindow(QMainWindow):
     def set_colouring(self, colouring: Colouring) -> None:
         """Say what the colour of an agent tells."""
         self._colouring = colouring
+        if colouring is Colouring.DOUBT:
+            self.instruments.watch_doubt()
         self.viewport.set_colouring(colouring)
         self.view_panel.show_colouring(colouring, self.viewport.scale(colouring))
         self._colouring_actions[colouring].setChecked(True)
@@ -405,7 +407,9 @@ class MainWindow(QMainWindow):
         self._fill(files, "open_model", "open_structure", None, "record", "export", "picture", None, "quit")
         simulation = menus.addMenu("&Simulation")
         self._fill(simulation, "run", "step", "faster", "slower", None, "reset", "quench", "velocities")
-        self._fill(menus.addMenu("&Analysis"), "average_anew", "analysis_table", "analysis_picture")
+        analysis = menus.addMenu("&Analysis")
+        self._fill(analysis, "average_anew", "analysis_table", "analysis_picture", None)
+        self._fill(analysis, "watch_doubt", "pause_on_doubt", "save_doubtful")
         view = menus.addMenu("&View")
         self._colouring_actions = self._choices(view.addMenu("Colour by"), COLOURING_NAMES, self.set_colouring)
         self._style_actions = self._choices(view.addMenu("Draw as"), STYLE_NAMES, self.set_style)
@@ -479,6 +483,7 @@ class MainWindow(QMainWindow):
         for name, toggle in toggles.items():
             self.actions_[name].toggled.connect(toggle)
         self.actions_["full_screen"].triggered.connect(self._set_full_screen)
+        self.instruments.connect_toggles(self.actions_["watch_doubt"], self.actions_["pause_on_doubt"])
         panel = self.panel
         panel.changed.connect(lambda changes: controller.change(**changes))
         panel.restart_asked.connect(lambda changes: controller.restart(**changes))

@@ -22,6 +22,7 @@ COLOURING_NAMES: dict[Colouring, str] = {
     Colouring.SPEED: "Speed",
     Colouring.LOSS: "Loss of each agent",
     Colouring.GRADIENT: "Gradient",
+    Colouring.DOUBT: "Doubt",
     Colouring.HYDROGEN_BONDS: "Hydrogen bonds",
 }
 
@@ -31,6 +32,7 @@ COLOURING_PHYSICS: dict[Colouring, str] = {
     Colouring.SPEED: "How fast each agent moves; hydrogen is lighter and faster at the same temperature.",
     Colouring.LOSS: "How much each agent has to lose; only agents of one species can be compared.",
     Colouring.GRADIENT: "How steep the loss is that each agent descends: the length of its force.",
+    Colouring.DOUBT: "The error to expect of each force; grey until the first judgement.",
     Colouring.HYDROGEN_BONDS: "How many hydrogen bonds the agent's molecule gives and takes: four in ice.",
 }
 

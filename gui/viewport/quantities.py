@@ -29,6 +29,7 @@ class Colouring(enum.Enum):
     SPEED = "speed"
     LOSS = "loss"
     GRADIENT = "gradient"
+    DOUBT = "doubt"
     HYDROGEN_BONDS = "hydrogen bonds"
 
 
@@ -66,10 +67,15 @@ def _gradient(frame: Frame) -> Array:
     return np.asarray(np.sqrt(np.einsum("ij,ij->i", frame.forces, frame.forces)))
 
 
+def _doubt(frame: Frame) -> Array:
+    return np.full(len(frame.positions), np.nan) if frame.doubts is None else frame.doubts
+
+
 QUANTITIES: dict[Colouring, Quantity] = {
     Colouring.SPEED: Quantity("Speed", "m/s", by_species=False, values=_speed),
     Colouring.LOSS: Quantity("Loss", "eV", by_species=True, values=lambda frame: frame.losses),
     Colouring.GRADIENT: Quantity("Gradient", "eV/Å", by_species=False, values=_gradient),
+    Colouring.DOUBT: Quantity("Doubt", "eV/Å", by_species=False, values=_doubt),
 }
 """The colourings by a number on a scale; the others sort agents into kinds."""
 
