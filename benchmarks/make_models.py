@@ -46,7 +46,7 @@ LIMITS = (
 
 RECIPES = {
     "water": Recipe(
-        FitSettings(order=2, max_rank=2, n_radial=10, cutoff=5.0),
+        FitSettings(order=3, n_channels=6, max_rank=2, n_radial=8, cutoff=5.0),
         purpose="The default: liquid water that conserves momentum and energy, with the structure of its teacher.",
         stability=STABILITY,
         limits=LIMITS,
@@ -69,7 +69,7 @@ RECIPES = {
         doubt=True,
     ),
     "water-paper": Recipe(
-        FitSettings(scope=Scope.OWN, max_rank=0, n_radial=12, cutoff=6.0, ridge=1e-2, net_force_weight=0.0),
+        FitSettings(scope=Scope.OWN, max_rank=0, n_radial=12, cutoff=6.0, ridge=1e-1, net_force_weight=1.0),
         purpose="The paper's form: each agent descends its own loss, quadratic in scalar invariants.",
         stability="docs/models.md. The forces are not reciprocal and heat the agents by 450 meV per agent and ps. "
         "The thermostat carries it off; without one bonds break within half a picosecond, with it one run of six "
