@@ -188,7 +188,9 @@ def speed(model: str) -> Part:
     ratios = shipped.ratios(model)
     if not ratios:
         return Part(f"`{model}`: {NOT_YET}", None)
-    return Part(f"`{model}`: {', '.join(f'{ratio:,.0f} ({name})' for name, ratio in ratios.items())}", True)
+    told = [f"{ratio:,.0f} ({name})" for name, ratio in ratios.items()]
+    told += [] if "DFT" in ratios else [f"DFT {NOT_YET}"]
+    return Part(f"`{model}`: {', '.join(told)}", True if "DFT" in ratios else None)
 
 
 def goals(every: Results) -> list[Goal]:
