@@ -235,7 +235,13 @@ def goals(every: Results) -> list[Goal]:
 def goal_table(every: Results) -> list[str]:
     """Rows of goals."""
     rows = [goal.row() for goal in goals(every)]
-    return ["| goal | measured | reached | command |", "|---|---|---|---|", *rows]
+    return ["| goal | measured | reached | command |", "|---|---|---|---|", *rows, "", models_line()]
+
+
+def models_line() -> str:
+    """Which models the tables are of."""
+    told = ", ".join(f"`{model}` {shipped.digest(model)[:8]}" for model in shipped.NAMES)
+    return f"Of the models {told} (`benchmarks/shipped.py`)."
 
 
 def report_table() -> list[str]:
