@@ -13,13 +13,12 @@ from mldsim.errors import InputError
 from mldsim.evaluator import Evaluator
 from mldsim.inference import DesignMatrix, FitSettings, fit, force_errors, infer
 from mldsim.kernels.cubic import features
-from mldsim.loss import Cubic, FittedRanges, LossModel, Scope, Wall
+from mldsim.loss import Cubic, FittedRanges, LossModel, Scope
 from mldsim.parameters import DeviceKind, Precision
 from mldsim.radial import water_basis
 
-SYMBOLS = ("O", "H", "H") * 8
-SPECIES = np.tile(np.int32([0, 1, 1]), 8)
-WALL = Wall(30.0, np.array([[2.25, 0.80], [0.80, 1.20]]))  # the radii that a fit gives to water
+from .conftest import SPECIES, WALL, disordered_water
+
 N_CHANNELS = 2
 SETTINGS = FitSettings(order=3, max_rank=1, n_radial=4, cutoff=4.5, n_channels=N_CHANNELS, channel_steps=6, ridge=1e-10)
 SETTINGS = dataclasses.replace(SETTINGS, saturation=1e3)  # channels of any span are as good as the model's own then
@@ -40,27 +39,12 @@ def known_model(scope: Scope, saturation: float = 1e3) -> LossModel:
     )  # fmt: skip
 
 
-def frames_of(model: LossModel, n_frames: int, seed: int = 0) -> LabelledFrames:
-    """Disordered water, labelled with the model's own forces."""
-    rng = np.random.default_rng(seed)
-    box = np.full(3, 6.4)
-    sites = np.array(np.unravel_index(np.arange(8), (2, 2, 2))).T * 3.2
-    positions = np.empty((n_frames, 24, 3))
-    for frame in positions:
-        turns, _ = np.linalg.qr(rng.normal(size=(8, 3, 3)))
-        molecule = np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
-        frame[:] = (sites[:, None] + molecule @ turns).reshape(-1, 3) + rng.normal(size=(24, 3)) * 0.08
-    evaluate = Evaluator(model, SPECIES, box, device=DeviceKind.CPU, precision=Precision.DOUBLE)
-    forces = np.array([evaluate(frame).forces for frame in positions])
-    return LabelledFrames(symbols=SYMBOLS, positions=positions, forces=forces, boxes=box)
-
-
 @pytest.mark.parametrize("scope", list(Scope), ids=lambda scope: scope.value)
 def test_a_cubic_model_is_recovered_when_its_channels_are_known(scope: Scope) -> None:
     model = known_model(scope)
     settings = dataclasses.replace(SETTINGS, scope=scope)
     matrix = DesignMatrix(model.symbols, settings, model.radial, WALL, model.cubic)
-    known = frames_of(model, 30)
+    known = disordered_water(model, 30)
     rows, targets = [], []
     for positions, forces, box in zip(known.positions, known.forces, known.boxes, strict=True):
         found, wall, _, _ = matrix.rows(positions, SPECIES, box)
@@ -68,7 +52,7 @@ def test_a_cubic_model_is_recovered_when_its_channels_are_known(scope: Scope) ->
         targets.append(forces.ravel() - wall)
     theta, *_ = np.linalg.lstsq(np.concatenate(rows), np.concatenate(targets))
     found = matrix.model(theta, "found", model.ranges)
-    errors = force_errors(found, [frames_of(model, 3, seed=9)])
+    errors = force_errors(found, [disordered_water(model, 3, seed=9)])
     assert errors.rmse < 1e-6 * errors.rms
     assert found.cubic is not None
     assert model.cubic is not None
@@ -84,7 +68,7 @@ def test_forces_change_with_the_channels_as_their_rows_say(scope: Scope) -> None
     assert cubic is not None
     settings = dataclasses.replace(SETTINGS, scope=scope)
     matrix = DesignMatrix(model.symbols, settings, model.radial, WALL, cubic)
-    (positions,) = frames_of(model, 1).positions
+    (positions,) = disordered_water(model, 1).positions
     box = np.full(3, 6.4)
     _, _, fields, _ = matrix.rows(positions, SPECIES, box)
     means = np.array([fields[a == SPECIES, 0].mean(axis=0) for a in range(2)])
@@ -107,7 +91,7 @@ def test_forces_change_with_the_channels_as_their_rows_say(scope: Scope) -> None
 @pytest.mark.parametrize("scope", list(Scope), ids=lambda scope: scope.value)
 def test_channels_are_found_from_forces(scope: Scope) -> None:
     model = known_model(scope)
-    known, unseen = frames_of(model, 40), frames_of(model, 4, seed=9)
+    known, unseen = disordered_water(model, 40), disordered_water(model, 4, seed=9)
 
     def error(**changes: int) -> float:
         settings = dataclasses.replace(SETTINGS, scope=scope, **changes)
@@ -138,7 +122,7 @@ def test_channels_have_unit_covariance_and_span_what_was_asked_for() -> None:
 
 def test_kept_sums_keep_their_channels() -> None:
     model = known_model(Scope.SHARED)
-    first, second = frames_of(model, 20), frames_of(model, 10, seed=1)
+    first, second = disordered_water(model, 20), disordered_water(model, 10, seed=1)
     settings = dataclasses.replace(SETTINGS, channel_steps=1)
     before = infer([first], settings, keep_bad_frames=True)
     again = DesignMatrix.from_form(before.kept.model.form)
@@ -155,7 +139,7 @@ def test_kept_sums_keep_their_channels() -> None:
 
 def test_doubt_is_told_of_a_cubic_model() -> None:
     model = known_model(Scope.SHARED)
-    found = fit([frames_of(model, 12)], dataclasses.replace(SETTINGS, channel_steps=0, ridge=1e-6), doubt=True)
+    found = fit([disordered_water(model, 12)], dataclasses.replace(SETTINGS, channel_steps=0, ridge=1e-6), doubt=True)
     assert found.committee is not None
     assert found.committee.draws.shape[2] == found.n_columns
     assert found.committee.witness is not None

@@ -13,9 +13,7 @@ from mldsim.loss import FittedRanges, LossModel, Scope, Wall
 from mldsim.parameters import DeviceKind, Precision
 from mldsim.radial import water_basis
 
-SYMBOLS = ("O", "H", "H") * 8
-SPECIES = np.tile(np.int32([0, 1, 1]), 8)
-WALL = Wall(30.0, np.array([[2.25, 0.80], [0.80, 1.20]]))  # the radii that a fit gives to water
+from .conftest import SPECIES, WALL, disordered_water
 
 
 def known_model(scope: Scope, rank: int, order: int = 2) -> LossModel:
@@ -26,21 +24,6 @@ def known_model(scope: Scope, rank: int, order: int = 2) -> LossModel:
         rng.normal(size=(2, 8)) * 0.2, quadratic + quadratic.transpose(0, 1, 3, 2),
         FittedRanges({}, np.zeros((2, 8, 2))),
     )  # fmt: skip
-
-
-def frames_of(model: LossModel, n_frames: int, seed: int = 0) -> LabelledFrames:
-    """Strongly disordered water, labelled with the model's own forces."""
-    rng = np.random.default_rng(seed)
-    box = np.full(3, 6.4)
-    sites = np.array(np.unravel_index(np.arange(8), (2, 2, 2))).T * 3.2
-    positions = np.empty((n_frames, 24, 3))
-    for frame in positions:
-        turns, _ = np.linalg.qr(rng.normal(size=(8, 3, 3)))
-        molecule = np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
-        frame[:] = (sites[:, None] + molecule @ turns).reshape(-1, 3) + rng.normal(size=(24, 3)) * 0.07
-    evaluate = Evaluator(model, SPECIES, box, device=DeviceKind.CPU, precision=Precision.DOUBLE)
-    forces = np.array([evaluate(frame).forces for frame in positions])
-    return LabelledFrames(symbols=SYMBOLS, positions=positions, forces=forces, boxes=box)
 
 
 def settings(scope: Scope, rank: int, **changes) -> FitSettings:
@@ -54,8 +37,8 @@ def test_a_known_model_is_recovered_from_its_own_forces(scope, rank):
     model = known_model(scope, rank)
     # Descended together, w_OH and w_HO are one pair function: a ridge of the size of rounding chooses between them.
     ridge = 1e-13 if scope is Scope.SHARED else 0.0
-    found = fit([frames_of(model, 30)], settings(scope, rank, ridge=ridge))
-    unseen = frames_of(model, 3, seed=9)
+    found = fit([disordered_water(model, 30)], settings(scope, rank, ridge=ridge))
+    unseen = disordered_water(model, 3, seed=9)
     errors = force_errors(found, [unseen])
     assert errors.rmse < 1e-7 * errors.rms
     if scope is Scope.OWN:
@@ -66,23 +49,23 @@ def test_a_known_model_is_recovered_from_its_own_forces(scope, rank):
 @pytest.mark.parametrize("scope", list(Scope), ids=lambda scope: scope.value)
 def test_rows_for_net_force_and_torque_do_not_contradict_the_forces(scope):
     model = known_model(scope, 1)
-    found = fit([frames_of(model, 20)], settings(scope, 1, ridge=1e-13, net_force_weight=3.0, torque_weight=2.0))
-    assert force_errors(found, [frames_of(model, 3, seed=9)]).rmse < 1e-6
+    found = fit([disordered_water(model, 20)], settings(scope, 1, ridge=1e-13, net_force_weight=3.0, torque_weight=2.0))
+    assert force_errors(found, [disordered_water(model, 3, seed=9)]).rmse < 1e-6
 
 
 def test_order_one_is_linear():
     model = known_model(Scope.SHARED, 0, order=1)
-    found = fit([frames_of(model, 5)], settings(Scope.SHARED, 0, order=1, ridge=1e-13))
+    found = fit([disordered_water(model, 5)], settings(Scope.SHARED, 0, order=1, ridge=1e-13))
     assert found.n_parameters == 16
     assert not found.quadratic.any()
-    assert force_errors(found, [frames_of(model, 2, seed=9)]).rmse < 1e-9
+    assert force_errors(found, [disordered_water(model, 2, seed=9)]).rmse < 1e-9
 
 
 def test_rows_give_the_forces_of_the_evaluator():
     """The regression and the simulation mean the same model, wall included."""
     for scope in Scope:
         model = dataclasses.replace(known_model(scope, 2), wall=Wall(30.0, np.array([[3.0, 1.0], [1.0, 1.6]])))
-        frames = frames_of(model, 1)
+        frames = disordered_water(model, 1)
         matrix = DesignMatrix(("O", "H"), settings(scope, 2), model.radial, model.wall)
         rows, wall, _, _ = matrix.rows(frames.positions[0], SPECIES, frames.boxes[0])
         upper = np.triu_indices(8)
@@ -96,7 +79,7 @@ def test_rows_give_the_forces_of_the_evaluator():
 def test_the_net_force_is_fitted_better_when_it_is_asked_for():
     """On forces that the form cannot represent, weight moves the error from the bonds to the molecules."""
     rich = known_model(Scope.SHARED, 3)
-    train, test = frames_of(rich, 25), frames_of(rich, 10, seed=9)
+    train, test = disordered_water(rich, 25), disordered_water(rich, 10, seed=9)
 
     def net_error(weight: float) -> float:
         model = fit([train], settings(Scope.SHARED, 0, ridge=1e-9, net_force_weight=weight))
@@ -108,14 +91,14 @@ def test_the_net_force_is_fitted_better_when_it_is_asked_for():
 
 
 def test_streaming_does_not_depend_on_how_frames_are_grouped():
-    frames = frames_of(known_model(Scope.SHARED, 1), 6)
+    frames = disordered_water(known_model(Scope.SHARED, 1), 6)
     whole = fit([frames], settings(Scope.SHARED, 1, ridge=1e-6))
     parts = fit([frames.take(slice(0, 2)), frames.take(slice(2, 6))], settings(Scope.SHARED, 1, ridge=1e-6))
     assert parts.quadratic == pytest.approx(whole.quadratic, abs=1e-8)
 
 
 def test_fitted_ranges_are_what_the_frames_hold():
-    frames = frames_of(known_model(Scope.SHARED, 0), 4)
+    frames = disordered_water(known_model(Scope.SHARED, 0), 4)
     model = fit([frames], settings(Scope.SHARED, 0, ridge=1e-6))
     shortest = np.inf
     for positions in frames.positions:
@@ -128,7 +111,7 @@ def test_fitted_ranges_are_what_the_frames_hold():
 
 def test_errors_are_those_of_the_definition():
     model = known_model(Scope.SHARED, 0)
-    frames = frames_of(model, 2)
+    frames = disordered_water(model, 2)
     offset = np.zeros_like(frames.forces)
     offset[:, SPECIES == 1, 0] = 0.3
     errors = force_errors(model, [dataclasses.replace(frames, forces=frames.forces + offset)])
@@ -140,7 +123,7 @@ def test_errors_are_those_of_the_definition():
 
 
 def test_what_cannot_be_fitted_is_told():
-    frames = frames_of(known_model(Scope.SHARED, 0), 1)
+    frames = disordered_water(known_model(Scope.SHARED, 0), 1)
     with pytest.raises(InputError, match="no frames to fit"):
         fit([], settings(Scope.SHARED, 0))
     with pytest.raises(InputError, match=r"smaller than the cutoff of 6\.5 Å"):
@@ -186,4 +169,4 @@ def test_a_fit_can_be_cancelled():
             raise Enough
 
     with pytest.raises(Enough):
-        fit([frames_of(known_model(Scope.SHARED, 0), 5)], settings(Scope.SHARED, 0), progress=report)
+        fit([disordered_water(known_model(Scope.SHARED, 0), 5)], settings(Scope.SHARED, 0), progress=report)
