@@ -7,6 +7,12 @@ from mldsim.kernels.cubic import features
 from mldsim.loss import Cubic, FittedRanges, LossModel, Scope, Wall
 from mldsim.radial import water_basis
 
+N_RADIAL = 4
+"""As in tests/mldsim: kernels are compiled anew for each number of radial functions, rank and number of channels."""
+
+CUBIC = [(0, 3), (2, 3), (3, 2)]
+"""Highest rank and channels of the cubic parts that are tested, few because each pair is compiled."""
+
 
 def random_cubic(rank: int, n_channels: int, n_fields: int, seed: int = 0) -> Cubic:
     """A cubic part of two species, all of whose invariants count."""
@@ -20,7 +26,7 @@ def random_cubic(rank: int, n_channels: int, n_fields: int, seed: int = 0) -> Cu
 
 
 def random_model(
-    rank: int, scope: Scope, *, n_radial: int = 6, cutoff: float = 4.5, n_channels: int = 0, seed: int = 0
+    rank: int, scope: Scope, *, n_radial: int = N_RADIAL, cutoff: float = 4.5, n_channels: int = 0, seed: int = 0
 ) -> LossModel:
     """A loss model with random coefficients and a wall that some pairs of `water` are inside of."""
     rng = np.random.default_rng(seed)

@@ -8,7 +8,7 @@ from mldsim.kernels import cubic, design, reference
 from mldsim.loss import Scope
 from mldsim.parameters import Precision
 
-from .conftest import random_model, some_water
+from .conftest import CUBIC, N_RADIAL, random_model, some_water
 from .test_forces import evaluator, oracle
 
 
@@ -79,7 +79,7 @@ def test_the_oracle_descends_the_gradient_of_the_cubic_part(rank, scope):
         assert forces[agent, axis] == pytest.approx(-(ends[0] - ends[1]) / (2 * step), abs=2e-5)
 
 
-@pytest.mark.parametrize(("rank", "n_channels"), [(0, 2), (2, 3), (3, 2)])
+@pytest.mark.parametrize(("rank", "n_channels"), CUBIC)
 def test_kernels_agree_with_the_oracle(rank, n_channels, scope):
     model = random_model(rank, scope, n_channels=n_channels)
     positions, species, box = some_water(8, 7.0)
@@ -105,11 +105,11 @@ def test_the_cubic_part_turns_with_the_agents():
     assert after.forces == pytest.approx(before.forces @ turn.T, abs=1e-7)
 
 
-@pytest.mark.parametrize("rank", [0, 2, 3])
-def test_rows_times_coefficients_are_the_forces(rank, scope):
-    model = random_model(rank, scope, n_channels=3)
+@pytest.mark.parametrize(("rank", "n_channels"), CUBIC)
+def test_rows_times_coefficients_are_the_forces(rank, n_channels, scope):
+    model = random_model(rank, scope, n_channels=n_channels)
     positions, species, box = some_water(8, 7.0)
-    settings = FitSettings(scope=scope, order=3, max_rank=rank, n_radial=6, cutoff=4.5, n_channels=3)
+    settings = FitSettings(scope=scope, order=3, max_rank=rank, n_radial=N_RADIAL, cutoff=4.5, n_channels=n_channels)
     matrix = DesignMatrix(model.symbols, settings, model.radial, model.wall, model.cubic)
     rows, wall, _, _ = matrix.rows(positions, species, box)
     upper = np.triu_indices(model.linear.shape[1])
@@ -130,7 +130,7 @@ def test_rows_do_not_depend_on_the_number_of_threads():
 
     model = random_model(2, Scope.SHARED, n_channels=3)
     positions, species, box = some_water(8, 7.0)
-    settings = FitSettings(order=3, n_radial=6, cutoff=4.5, n_channels=3)
+    settings = FitSettings(order=3, n_radial=N_RADIAL, cutoff=4.5, n_channels=3)
     matrix = DesignMatrix(model.symbols, settings, model.radial, model.wall, model.cubic)
     threads = numba.get_num_threads()
     found = []
@@ -141,4 +141,4 @@ def test_rows_do_not_depend_on_the_number_of_threads():
     finally:
         numba.set_num_threads(threads)
     assert all((rows == found[0]).all() for rows in found)
-    assert design.n_features(12, 3, 2, 3) == matrix.columns
+    assert design.n_features(2 * N_RADIAL, 3, 2, 3) == matrix.columns
