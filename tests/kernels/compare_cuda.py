@@ -23,9 +23,8 @@ from mldsim.parameters import DeviceKind, Precision
 from mldsim.radial import water_basis
 
 CUTOFF = 4.3
-N_RADIAL = 3
-N_CHANNELS = 2
 COMPARED_WITH_CPU = 2
+"""The highest rank whose kernels are compared with those of the CPU, too."""
 
 Array = NDArray[np.float64]
 
@@ -53,8 +52,11 @@ def compared(max_rank: int) -> dict[str, object]:
     if config.ENABLE_CUDASIM:
         # Fewer threads than neighbours, so that a block needs several rounds, the last one ragged.
         cuda.THREADS = 4
+    # Few radial functions and channels, because the simulator is slow; where the CPU computes too, as many as in
+    # conftest.py, so that its kernels are compiled once for both.
+    n_radial, n_channels = (4, 3) if max_rank == COMPARED_WITH_CPU else (3, 2)
     rng = np.random.default_rng(max_rank)
-    width = 2 * N_RADIAL
+    width = 2 * n_radial
     quadratic = rng.normal(size=(2, max_rank + 1, width, width)) * 0.02
     # The small box is narrower than twice the cutoff on all sides: agents see several images of one neighbour, and
     # themselves. The simulator is slow, so there are few agents, and the other box has one case only.
@@ -64,18 +66,18 @@ def compared(max_rank: int) -> dict[str, object]:
     difference = {"reference float32": 0.0, "reference float64": 0.0, "closest": 0.0}
     covered = {"most_neighbors": 0, "images": 0, "wall": False}
     repeats = True
-    columns = features(N_CHANNELS, max_rank)
+    columns = features(n_channels, max_rank)
     for (positions, species, box), scope, precision in cases:
         # With and without a cubic part, which does not care about the scope.
         cubic = None
         if scope is Scope.SHARED:
             cubic = Cubic(
-                rng.normal(size=(2, max_rank + 1, N_CHANNELS, width)) * 0.2, rng.normal(size=(2, N_CHANNELS)),
+                rng.normal(size=(2, max_rank + 1, n_channels, width)) * 0.2, rng.normal(size=(2, n_channels)),
                 np.array([1.0, 2.0]), rng.normal(size=(2, len(columns))) * 0.05,
             )  # fmt: skip
         model = LossModel(
             "test", ("O", "H"), np.array([15.999, 1.008]), scope, 3 if cubic else 2, max_rank,
-            water_basis(("O", "H"), N_RADIAL, CUTOFF), Wall(30.0, np.array([[2.6, 1.0], [1.0, 1.7]])),
+            water_basis(("O", "H"), n_radial, CUTOFF), Wall(30.0, np.array([[2.6, 1.0], [1.0, 1.7]])),
             rng.normal(size=(2, width)) * 0.1, quadratic + quadratic.transpose(0, 1, 3, 2),
             FittedRanges({}, np.zeros((2, width, 2))), cubic=cubic,
         )  # fmt: skip
