@@ -23,6 +23,7 @@ from mldsim.gui.main_window import MainWindow, save_image
 from mldsim.gui.preferences import Preferences
 from mldsim.gui.theme import Theme
 from mldsim.gui.viewport import Colouring
+from mldsim.messages import DoubtSettings
 from mldsim.parameters import Parameters, Setup
 from mldsim.runner import Runner
 
@@ -59,7 +60,24 @@ def picking(window: MainWindow) -> None:
     wait(8.0)
 
 
-SCENES: dict[str, Scene] = {"view": view, "picking": picking}
+def analyses(window: MainWindow) -> None:
+    """g(r) of oxygen beside the reference, with the bands of both errors."""
+    window.instruments.docks[0].raise_()
+    window.controller.change(steps_per_frame=50)
+    wait(300.0, lambda: window.instruments.analyst.findings().averaged > 6000.0)
+    wait(1.0)
+
+
+def doubt(window: MainWindow) -> None:
+    """Hot water: doubt as colour and over time, with its warnings."""
+    window.instruments.docks[1].raise_()
+    window.instruments.doubt.watch_like(DoubtSettings(interval=50.0))
+    window.set_colouring(Colouring.DOUBT)
+    window.controller.change(temperature=700.0, coupling_time=20.0, steps_per_frame=20)
+    wait(240.0, lambda: len(window.instruments.doubt.plot.drawn("largest")[0]) > 25)
+
+
+SCENES: dict[str, Scene] = {"view": view, "picking": picking, "analyses": analyses, "doubt": doubt}
 
 
 def make(name: str, scene: Scene, size: tuple[int, int] = SIZE, theme: Theme = Theme.DARK) -> Path:

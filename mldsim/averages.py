@@ -492,7 +492,7 @@ def _mean_difference(run: Curve, reference: Curve, low: float) -> str:
     beyond = run.x[:n] > low
     difference = float(np.abs(run.y[:n] - reference.y[:n])[beyond].mean())
     error = float(np.hypot(run.error[:n], reference.error[:n])[beyond].mean())
-    text = f"mean |difference| beyond {low:g} Å {difference:.3f}"
+    text = f"mean |difference| {difference:.3f}"
     if math.isfinite(error):
         text += f" (errors {error:.3f})"
     return text

@@ -215,11 +215,11 @@ class DoubtWatch:
         warning = ""
         if self._calm >= QUIET or settings.pause:
             above = int(np.count_nonzero(~(doubts <= settings.limit)))
-            others = "" if above == 1 else f" and {above - 1} more"
+            name = f"{topology.symbols[topology.species[worst]]} {worst}"
+            subject = f"The force on {name} is" if above == 1 else f"The forces on {name} and {above - 1} more are"
             warning = (
-                f"The force on {topology.symbols[topology.species[worst]]} {worst}{others} is in doubt at "
-                f"{format_time(frame.time)}: an error of {doubts[worst]:.2g} eV/Å is to be expected, because "
-                f"{judgement.reason(worst)}."
+                f"{subject} in doubt at {format_time(frame.time)}: an error of {doubts[worst]:.2g} eV/Å is to be "
+                f"expected, because {judgement.reason(worst)}."
             )
         self._calm = 0
         return Judged(frame, judgement, worst, warning)

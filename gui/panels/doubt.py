@@ -24,6 +24,8 @@ LARGEST, MEAN, LIMIT = "largest", "mean", "warning line"
 UNIT = "eV/\u2060Å"
 """Of doubt, in one piece: a line may not end within it."""
 
+NO_BREAK = "\u00a0"
+
 CONTROLS = 262
 BOX_WIDTH = 96
 
@@ -115,7 +117,8 @@ class DoubtPanel(QWidget):
         """Why the model cannot be doubted, and how many doubtful frames are kept."""
         self._refused = refused
         self.save.setEnabled(doubtful_frames > 0)
-        self.save.setText(f"Save {doubtful_frames} doubtful frames…" if doubtful_frames else "Save doubtful frames…")
+        number = "" if not doubtful_frames else f"{doubtful_frames} "
+        self.save.setText(f"Save {number}doubtful frame{'' if doubtful_frames == 1 else 's'}…")
         if refused:
             self.text.setText(refused)
         elif not self.watch.isChecked():
@@ -136,7 +139,7 @@ class DoubtPanel(QWidget):
             if not self._refused:
                 self.text.setText(
                     f"Mean {columns['mean'][-1]:.3f}, largest {columns['largest'][-1]:.3f} {UNIT} "
-                    f"at {format_time(float(columns['time'][-1]))}."
+                    f"at {format_time(float(columns['time'][-1])).replace(' ', NO_BREAK)}."
                 )
         self._curves = curves
         self._show_message()

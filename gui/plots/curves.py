@@ -19,7 +19,7 @@ from mldsim.gui.plots.thermo import HEADROOM, SMALL, Pen, Range
 
 Array = NDArray[np.float64]
 
-BAND = 0.22
+BAND = 0.32
 """Opacity of the band of one standard error to either side."""
 
 PICTURE_SCALE = 3
