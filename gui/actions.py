@@ -30,8 +30,15 @@ class Spec:
 SPECS: dict[str, Spec] = {
     "run": Spec("Run or pause", "Run or pause the simulation", ("Space",), "run", "Run", group="Simulation"),
     "step": Spec("Single step", "Take one time step and pause", ("Right",), "step", "Step", group="Simulation"),
-    "faster": Spec("Faster", "More time steps between two pictures", ("+", "="), group="Simulation"),
-    "slower": Spec("Slower", "Fewer time steps between two pictures", ("-",), group="Simulation"),
+    "faster": Spec(
+        "Faster", "More simulated time per second, up to flat out; the time step stays", ("+", "="), group="Simulation"
+    ),
+    "slower": Spec(
+        "Slower", "Less simulated time per second, down to slow motion; the time step stays", ("-",),
+        group="Simulation",
+    ),
+    "undo": Spec("Undo", "Take back the last change of a parameter", ("Ctrl+Z",), group="Simulation"),
+    "redo": Spec("Redo", "Change it again", ("Ctrl+Shift+Z", "Ctrl+Y"), group="Simulation"),
     "reset": Spec(
         "Reset", "Back to the start of this simulation", ("Ctrl+Backspace",), "reset", "Reset", group="Simulation"
     ),
@@ -97,6 +104,7 @@ SPECS: dict[str, Spec] = {
     "analysis_picture": Spec(
         "Save analysis as a picture…", "Save the analysis that is shown, for print", group="Analysis"
     ),
+    "palette": Spec("Find a command", "Every command, found by a few letters", ("Ctrl+Shift+P",), group="Help"),
     "keys": Spec("Keys", "What every key does", ("?",), group="Help"),
     "about": Spec("About mldsim", "Versions, and how to cite", group="Help"),
 }  # fmt: skip

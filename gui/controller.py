@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mldsim.errors import MldsimError
 from mldsim.frames import Frame, Mailbox, Samples, ThermoTable, Topology
-from mldsim.gui.viewmodel import Curves, StatusLine, curves, next_speed, status_line
+from mldsim.gui.viewmodel import Curves, StatusLine, curves, next_pace, status_line
 from mldsim.messages import (
     Applied,
     Command,
@@ -36,6 +36,7 @@ from mldsim.messages import (
     Restart,
     Run,
     RunState,
+    SetPace,
     SetParameters,
     StartRecording,
     Status,
@@ -117,6 +118,7 @@ class CommandsView(Protocol):
     """Whatever offers commands: it enables those that make sense."""
 
     def show_state(self, state: RunState, recording: Path | None) -> None: ...
+    def show_pace(self, pace: float | None) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,43 @@ class Views:
     status: StatusView
     notices: NoticeView
     commands: CommandsView
+
+
+class Past:
+    """Parameters as they were, for undo and redo. Changes of the same fields that follow each other soon are one."""
+
+    SOON = 1.0
+    """Seconds: a slider that is dragged asks several times in one."""
+    MOST = 200
+
+    def __init__(self) -> None:
+        self._before: deque[Parameters] = deque(maxlen=self.MOST)
+        self._after: list[Parameters] = []
+        self._last: tuple[frozenset[str], float] = (frozenset(), -np.inf)
+
+    def remember(self, before: Parameters, names: frozenset[str], now: float) -> None:
+        """What was asked for before these fields were changed at this time, seconds."""
+        names_before, at = self._last
+        if names != names_before or now - at > self.SOON:
+            self._before.append(before)
+        self._last = (names, now)
+        self._after.clear()
+
+    def undo(self, present: Parameters) -> Parameters | None:
+        """What was before the present; None where nothing was."""
+        if not self._before:
+            return None
+        self._after.append(present)
+        self._last = (frozenset(), -np.inf)
+        return self._before.pop()
+
+    def redo(self, present: Parameters) -> Parameters | None:
+        """What was undone last; None where nothing was, or something else was changed since."""
+        if not self._after:
+            return None
+        self._before.append(present)
+        self._last = (frozenset(), -np.inf)
+        return self._after.pop()
 
 
 class Controller:
@@ -161,6 +200,8 @@ class Controller:
         self.topology: Topology | None = None
         self.frame: Frame | None = None
         self.frames_shown = 0
+        self.pace: float | None = None
+        self._past = Past()
         self._asked = parameters
         self._unsent = False
         self._sent_at = -np.inf
@@ -235,6 +276,7 @@ class Controller:
 
     def change(self, **changes: object) -> None:
         """Ask for other parameters; several changes between two ticks become one command."""
+        before = self._asked
         try:
             self._asked = self._asked.with_changes(**changes)
         except MldsimError as error:
@@ -242,10 +284,26 @@ class Controller:
             self._views.panel.show_parameters(self.applied)
             return
         self._unsent = True
+        self._past.remember(before, frozenset(changes), self._clock())
+
+    def undo(self) -> None:
+        """Back to the parameters before the last change; a drag of a slider is one change."""
+        self._go_to(self._past.undo(self._asked), "There is no change of a parameter to undo.")
+
+    def redo(self) -> None:
+        """Forth to what was undone."""
+        self._go_to(self._past.redo(self._asked), "There is no undone change to bring back.")
 
     def change_speed(self, direction: int) -> None:
-        """One notch faster (+1) or slower (-1)."""
-        self.change(steps_per_frame=next_speed(self._asked.steps_per_frame, direction))
+        """One notch faster (+1) or slower (-1), in simulated time per second; the time step stays what it is."""
+        status = self._runner.status()
+        self.set_pace(next_pace(self.pace, status.steps_per_s * self.applied.timestep, direction))
+
+    def set_pace(self, pace: float | None) -> None:
+        """Run at a speed, fs of simulated time per second, or flat out."""
+        self.pace = pace
+        self._runner.send(SetPace(pace))
+        self._views.commands.show_pace(pace)
 
     def restart(self, **changes: object) -> None:
         """Build a new simulation from the present setup with some fields changed."""
@@ -285,6 +343,13 @@ class Controller:
         self._plot_at = -np.inf
 
     # --- inside ---
+
+    def _go_to(self, parameters: Parameters | None, otherwise: str) -> None:
+        if parameters is None:
+            self.notify(Level.INFO, otherwise)
+            return
+        self._asked = parameters
+        self._unsent = True
 
     def _send_asked(self, now: float) -> None:
         if self._unsent:

@@ -31,9 +31,11 @@ from mldsim.gui.actions import Actions
 from mldsim.gui.controller import Controller, RunnerLike, Views
 from mldsim.gui.dialogs.about import AboutDialog
 from mldsim.gui.dialogs.keys import KeysDialog
+from mldsim.gui.dialogs.palette import Palette
 from mldsim.gui.dialogs.save import EXPORTS, PictureDialog, RecordDialog, SaveDialog
 from mldsim.gui.instruments import Instruments
 from mldsim.gui.panels.agents import AgentsPanel
+from mldsim.gui.panels.fields import Choice
 from mldsim.gui.panels.notices import NoticeBar
 from mldsim.gui.panels.parameters import ParameterPanel
 from mldsim.gui.panels.status import StatusBar
@@ -43,6 +45,7 @@ from mldsim.gui.plots.thermo import ThermoPlots
 from mldsim.gui.plots.tracks import TrackPlots
 from mldsim.gui.preferences import LAYOUT_VERSION, Preferences
 from mldsim.gui.theme import Theme
+from mldsim.gui.viewmodel import PACES, pace_text
 from mldsim.gui.viewport import Colouring, Style, Viewport
 from mldsim.gui.viewport.scales import Scale
 from mldsim.loss import load_model, shipped_models
@@ -191,6 +194,10 @@ class MainWindow(QMainWindow):
             actions.retitle("record", "Stop recording", "Stop", f"Finish {recording.name}")
         self._moving = moving
         self._draw_toggles()
+
+    def show_pace(self, pace: float | None) -> None:
+        """Show the speed that is asked for."""
+        self.pace.show_data(pace)
 
     # --- commands of the user ---
 
@@ -397,6 +404,18 @@ class MainWindow(QMainWindow):
                 self._run_button = button
             if name == "record":
                 self._record_button = button
+        bar.addSeparator()
+        self.pace = Choice()
+        self.pace.setObjectName("pace")
+        self.pace.setToolTip(
+            "<p>How much simulated time passes per second, from slow motion to flat out (+ and -). The time step is "
+            "never stretched: where the machine cannot keep up, the status bar says what it makes.</p>"
+        )
+        for pace in (None, *reversed(PACES)):
+            self.pace.addItem(pace_text(pace), pace)
+        self.pace.setMinimumContentsLength(9)
+        self.pace.activated.connect(lambda _: self.controller.set_pace(self.pace.currentData()))
+        bar.addWidget(self.pace)
         self.addToolBar(bar)
         self._moving = False
 
@@ -406,7 +425,9 @@ class MainWindow(QMainWindow):
         files = menus.addMenu("&File")
         self._fill(files, "open_model", "open_structure", None, "record", "export", "picture", None, "quit")
         simulation = menus.addMenu("&Simulation")
-        self._fill(simulation, "run", "step", "faster", "slower", None, "reset", "quench", "velocities")
+        self._fill(
+            simulation, "run", "step", "faster", "slower", None, "undo", "redo", None, "reset", "quench", "velocities"
+        )
         analysis = menus.addMenu("&Analysis")
         self._fill(analysis, "average_anew", "analysis_table", "analysis_picture", None)
         self._fill(analysis, "watch_doubt", "pause_on_doubt", "save_doubtful")
@@ -420,7 +441,7 @@ class MainWindow(QMainWindow):
         for dock in (*self._docks(), *self.instruments.docks):
             view.addAction(dock.toggleViewAction())
         self._fill(view, "restore_layout", None, "full_screen")
-        self._fill(menus.addMenu("&Help"), "keys", "about")
+        self._fill(menus.addMenu("&Help"), "palette", "keys", "about")
         a["quit"].setMenuRole(QAction.MenuRole.QuitRole)
         a["about"].setMenuRole(QAction.MenuRole.AboutRole)
 
@@ -447,6 +468,9 @@ class MainWindow(QMainWindow):
         commands: dict[str, Callable[[], object]] = {
             "run": controller.toggle_run,
             "step": controller.step,
+            "undo": controller.undo,
+            "redo": controller.redo,
+            "palette": self._show_palette,
             "faster": lambda: controller.change_speed(+1),
             "slower": lambda: controller.change_speed(-1),
             "reset": controller.reset,
@@ -566,6 +590,14 @@ class MainWindow(QMainWindow):
         self._agents_dock.raise_()
         self.agents_panel.number.setFocus()
         self.agents_panel.number.selectAll()
+
+    def _show_palette(self) -> None:
+        menus = [action.menu() for action in self.menuBar().actions()]
+        palette = Palette(self, [menu for menu in menus if isinstance(menu, QMenu)])
+        palette.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        centre = self.mapToGlobal(QPoint(self.width() // 2, self.height() // 6))
+        palette.move(centre - QPoint(palette.width() // 2, 0))
+        palette.show()
 
     def _show_tracks(self) -> None:
         self._tracks_dock.show()

@@ -154,6 +154,11 @@ def _style_sheet(c: Colours) -> str:
     QToolTip {{ background: {c.raised}; color: {c.text}; border: 1px solid {c.border}; padding: 5px; }}
 
     QToolBar {{ background: {c.ground}; border: none; padding: 3px 8px 5px 8px; spacing: 3px; }}
+    QToolBar QComboBox {{ background: transparent; border-color: transparent; }}
+    QToolBar QComboBox:hover {{ background: {c.raised}; }}
+    QTreeWidget {{ background: {c.panel}; border: none; outline: none; }}
+    QTreeWidget::item {{ padding: 4px 6px; border-radius: 4px; }}
+    QTreeWidget::item:selected {{ background: {c.raised}; color: {c.text}; }}
     QToolBar::separator {{ background: {c.border}; width: 1px; margin: 5px 6px; }}
     QToolButton {{ background: transparent; border: none; border-radius: 5px; padding: 5px 9px; }}
     QToolButton:hover {{ background: {c.raised}; }}

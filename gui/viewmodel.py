@@ -39,8 +39,8 @@ SCOPE_NAMES: dict[Scope, str] = {Scope.SHARED: "Shared", Scope.OWN: "Own"}
 RUNNING_MEAN = 500.0
 """Window of the running mean of the temperature, fs: many O-H periods, still short beside a change of the target."""
 
-SPEEDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-"""What + and - go through, steps per frame."""
+PACES = (2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 2e3, 5e3, 1e4)
+"""Speeds that can be asked for, fs of simulated time per second; above the last one it is flat out."""
 
 
 class SliderScale:
@@ -90,11 +90,22 @@ def number(value: float) -> str:
     return f"{value:.6g}"
 
 
-def next_speed(steps_per_frame: int, direction: int) -> int:
-    """The next faster (+1) or slower (-1) speed of `SPEEDS`."""
+def next_pace(pace: float | None, actual: float, direction: int) -> float | None:
+    """The next faster (+1) or slower (-1) speed of `PACES`, fs per second; None is flat out.
+
+    Slower than flat out is slower than what it makes: `actual`, or the slowest where nothing runs.
+    """
     if direction > 0:
-        return next((speed for speed in SPEEDS if speed > steps_per_frame), SPEEDS[-1])
-    return next((speed for speed in reversed(SPEEDS) if speed < steps_per_frame), SPEEDS[0])
+        return None if pace is None else next((speed for speed in PACES if speed > pace), None)
+    now = min(pace if pace is not None else math.inf, actual if actual > 0.0 else math.inf)
+    return next((speed for speed in reversed(PACES) if speed < 0.98 * now), PACES[0])
+
+
+def pace_text(pace: float | None) -> str:
+    """A speed for people: ``200 fs/s``, ``2 ps/s``, ``Flat out``."""
+    if pace is None:
+        return "Flat out"
+    return f"{pace / 1e3:.3g} ps/s" if pace >= 999.5 else f"{pace:.3g} fs/s"
 
 
 class StatusLevel(enum.StrEnum):
@@ -115,6 +126,7 @@ class StatusLine:
     time: str
     speed: str
     rate: str
+    pace: str
     display: str
     recording: str
     recording_tip: str
@@ -151,11 +163,20 @@ def status_line(status: Status, frames_per_s: float) -> StatusLine:
         time=f"{STATE_NAMES[status.run_state]} · {format_time(status.time)}",
         speed=f"{_rate(status.steps_per_s)} steps/s" if running else "",
         rate=f"{_rate(status.ns_per_day)} ns/day" if running else "",
+        pace=_pace(status) if running else "",
         display=f"{frames_per_s:.0f} frames/s" if running else "",
         recording=recording,
         recording_tip=tip,
         recording_level=level,
     )
+
+
+def _pace(status: Status) -> str:
+    """How fast simulated time goes, and what was asked for."""
+    if status.steps_per_s <= 0.0:
+        return ""
+    actual = pace_text(status.ns_per_day / 86_400e-6)
+    return actual if status.pace is None else f"{actual} of {pace_text(status.pace)}"
 
 
 def _count(n: int, what: str) -> str:

@@ -45,6 +45,25 @@ class ThermoRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Pull:
+    """A molecule that is pulled by a spring.
+
+    Attributes
+    ----------
+    agent : int
+        The agent that was grabbed.
+    target : (3,) float64, angstrom
+        Where the centre of mass of its molecule is pulled to, unwrapped.
+    force : (3,) float64, eV/angstrom
+        On the molecule as a whole.
+    """
+
+    agent: int
+    target: NDArray[np.float64]
+    force: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
 class Frame:
     """A snapshot for views and files. The arrays are copies that nobody changes any more.
 
@@ -59,6 +78,8 @@ class Frame:
     thermo : ThermoRow
     doubts : (n_agents,) float64, eV/angstrom, or None
         Of the frame that was judged last, when doubt is watched.
+    pull : Pull or None
+        The force from outside, which is not among `forces`.
     """
 
     step: int
@@ -70,6 +91,7 @@ class Frame:
     losses: NDArray[np.float64]
     thermo: ThermoRow
     doubts: NDArray[np.float64] | None = None
+    pull: Pull | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,22 @@ class Engine(Protocol):
         """Draw all velocities anew at the target temperature."""
         ...
 
+    def pull(self, agent: int, target: NDArray[np.float64]) -> None:
+        """Pull the molecule of an agent to a place, (3,) angstrom, by a spring."""
+        ...
+
+    def release(self) -> None:
+        """Let go of it."""
+        ...
+
+    def heat(self, agents: NDArray[np.int64], factor: float) -> None:
+        """Multiply the kinetic energy of some agents."""
+        ...
+
+    def kick(self, agent: int, velocity: NDArray[np.float64]) -> None:
+        """Add a velocity, (3,) angstrom/fs, to the molecule of an agent."""
+        ...
+
     def set_model(self, name_or_path: str | Path) -> None:
         """Go on with another loss model; raises InputError and keeps the old one when it does not fit."""
         ...
@@ -142,6 +158,18 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class SetPace:
+    """Take no more simulated time per time on the clock than this; None goes flat out. The time step stays what it is.
+
+    Attributes
+    ----------
+    pace : float, fs per second, or None
+    """
+
+    pace: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Reset:
     """Back to the start of the same setup."""
 
@@ -168,6 +196,35 @@ class Quench:
 @dataclass(frozen=True, slots=True)
 class NewVelocities:
     """Draw all velocities anew at the target temperature."""
+
+
+@dataclass(frozen=True, slots=True)
+class PullMolecule:
+    """Pull the molecule of an agent by a spring to a place, (3,) angstrom, unwrapped; again, the hand moves."""
+
+    agent: int
+    target: tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Let go of the molecule that is pulled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heat:
+    """Multiply the kinetic energy of these agents by a factor."""
+
+    agents: tuple[int, ...]
+    factor: float
+
+
+@dataclass(frozen=True, slots=True)
+class Kick:
+    """Add a velocity, (3,) angstrom/fs, to the molecule of an agent."""
+
+    agent: int
+    velocity: tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,11 +294,16 @@ Command = (
     Run
     | Pause
     | Step
+    | SetPace
     | Reset
     | Restart
     | SetParameters
     | Quench
     | NewVelocities
+    | PullMolecule
+    | Release
+    | Heat
+    | Kick
     | LoadModel
     | StartRecording
     | StopRecording
@@ -324,6 +386,8 @@ class Status:
         Frames that `SaveDoubtful` would write.
     doubt_refused : str
         Why the present model cannot be doubted; empty while it can or nobody asked.
+    pace : float, fs per second, or None
+        As asked for by `SetPace`.
     """
 
     run_state: RunState
@@ -341,3 +405,4 @@ class Status:
     memory_frames: int = 0
     doubtful_frames: int = 0
     doubt_refused: str = ""
+    pace: float | None = None

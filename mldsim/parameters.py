@@ -80,8 +80,8 @@ FIELDS: dict[str, Field] = {
         "The O-H bond swings once in about 9 fs; steps much above 0.5 fs no longer resolve it.",
     ),
     "steps_per_frame": Field(
-        "Speed",
-        "steps per frame",
+        "Picture every",
+        "steps",
         10,
         1,
         1000,

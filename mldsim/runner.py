@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import queue
 import threading
 import time as clock
 from collections import deque
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from mldsim.errors import Cancelled, InputError, MldsimError
 from mldsim.frames import Frame, Mailbox, Samples, SampleSeries, ThermoTable
@@ -25,19 +28,24 @@ from mldsim.messages import (
     EngineFactory,
     Event,
     ExportHistory,
+    Heat,
+    Kick,
     Level,
     Loaded,
     LoadModel,
     NewVelocities,
     Notice,
     Pause,
+    PullMolecule,
     Quench,
     RecordingStatus,
+    Release,
     Reset,
     Restart,
     Run,
     RunState,
     SaveDoubtful,
+    SetPace,
     SetParameters,
     StartRecording,
     Status,
@@ -58,6 +66,10 @@ _ANSWER_WITHIN = 0.03
 _FRAME_INTERVAL = 0.01
 """Seconds between two frames that nobody but a view asks for."""
 _STATUS_INTERVAL = 0.02
+_SLOW_FRAME_INTERVAL = 1 / 60
+"""Seconds between two frames of a run that goes slower than it could: every step may be worth a picture."""
+_BEHIND = 0.25
+"""Seconds that a run may be behind its pace and still catch up."""
 _RATE_WINDOW = 3.0
 _SAMPLE_INTERVAL = 4.0
 """fs, at most, between two samples: the slowest that still resolves a swinging hydrogen."""
@@ -153,6 +165,8 @@ class Runner:
         self._steps_left: int | None = None
         self._since_frame = 0
         self._seconds_per_step: float | None = None
+        self._pace: float | None = None
+        self._paced_from: tuple[float, float] | None = None
         self._last_frame_at = 0.0
         self._last_status_at = 0.0
         self._shown_step: int | None = None
@@ -219,7 +233,8 @@ class Runner:
                 if self._recording is not None and self._recording.pending is not None:
                     self._wait_for_disk(self._recording)
                 elif self._state is RunState.RUNNING:
-                    self._advance()
+                    if not self._waited_for_pace():
+                        self._advance()
                 elif self._state is RunState.QUENCHING:
                     self._quench()
                 else:
@@ -270,6 +285,23 @@ class Runner:
         if self._watch.judging:
             self._judge(engine, self._watch.parts_due(steps, engine.parameters.timestep))
 
+    def _waited_for_pace(self) -> bool:
+        """Wait, but never long, where the next step is not due yet; whether it was not."""
+        engine, now = self._running_engine(), clock.monotonic()
+        if self._pace is None or self._steps_left is not None:
+            return False
+        if self._paced_from is None:
+            self._paced_from = (now, self._time)
+        since, start = self._paced_from
+        early = (self._time + engine.parameters.timestep - start) / self._pace - (now - since)
+        if early <= 0.0:
+            if early < -_BEHIND:
+                self._paced_from = (now, self._time)
+            return False
+        with contextlib.suppress(queue.Empty):
+            self._obey(self._commands.get(timeout=min(early, _ANSWER_WITHIN)))
+        return True
+
     def _judge(self, engine: Engine, parts: int) -> None:
         """Go on with a judgement; when it is done, tell and show it."""
         try:
@@ -303,6 +335,10 @@ class Runner:
             while recording.due <= self._step:
                 recording.due += recording.every
             steps = min(steps, recording.due - self._step)
+        if self._pace is not None and self._paced_from is not None and self._steps_left is None:
+            since, start = self._paced_from
+            due = self._pace * (clock.monotonic() - since) - (self._time - start)
+            steps = min(steps, max(1, int(due / engine.parameters.timestep)))
         if self.samples.wanted:
             if self._series is None or self._sample_due <= self._step:
                 self._begin_samples(engine)
@@ -347,6 +383,8 @@ class Runner:
             show = now - self._last_frame_at >= _FRAME_INTERVAL
         else:
             show = False
+        if self._pace is not None and now - self._last_frame_at >= _SLOW_FRAME_INTERVAL:
+            show = True
         show = show or self._state is RunState.PAUSED
         sample = self.samples.wanted and self._series is not None and self._step == self._sample_due
         if not (record or remember or show or sample):
@@ -432,6 +470,7 @@ class Runner:
         if state is not RunState.RUNNING:
             self._rate.start()
             self._steps_left = None
+        self._paced_from = None
         self._state = state
         self._message = message
         self._last_status_at = 0.0
@@ -454,6 +493,7 @@ class Runner:
             time=self._time,
             steps_per_s=rate,
             ns_per_day=rate * self._parameters.timestep * _NS_PER_DAY,
+            pace=self._pace,
             recording=None
             if recording is None
             else RecordingStatus(
@@ -492,6 +532,13 @@ class Runner:
             case Restart(setup):
                 self._stop_recording("the simulation starts anew")
                 self._build(setup)
+                return
+            case SetPace(pace):
+                if pace is not None and not 0.0 < pace < math.inf:
+                    raise InputError(f"A speed is a positive number of fs per second; {pace} was given.")
+                self._pace, self._paced_from = pace, None
+                self._rate.start()
+                self._last_status_at = 0.0
                 return
             case SetParameters(parameters) if self._engine is None:
                 self._parameters = parameters
@@ -539,6 +586,20 @@ class Runner:
             case NewVelocities():
                 engine.new_velocities()
                 self._sample_due = 0
+                self._show_present()
+            case PullMolecule(agent, target):
+                engine.pull(agent, np.array(target))
+                if self._state is RunState.PAUSED:
+                    self._show_present()
+            case Release():
+                engine.release()
+                if self._state is RunState.PAUSED:
+                    self._show_present()
+            case Heat(agents, factor):
+                engine.heat(np.array(agents, np.int64), factor)
+                self._show_present()
+            case Kick(agent, velocity):
+                engine.kick(agent, np.array(velocity))
                 self._show_present()
             case LoadModel(name_or_path):
                 self._load(engine, name_or_path)

@@ -5,8 +5,10 @@ Accounts. K is the kinetic energy of all agents, L the sum of their losses. For 
     conserved = K + L + energy of the thermostat's bath + energy booked at interventions
 
 stays constant up to the error of the time step. An intervention is a change of thermostat, target, coupling time or
-model, a quench, or new velocities: the jump that it makes is booked, so that the curve goes on where it was and its
-drift is the integrator's alone. For own scope there is no such quantity and it is not a number. `heat` is what the
+model, a quench, new velocities, heat given to a region, or a kick: the jump that it makes is booked, so that the curve
+goes on where it was and its drift is the integrator's alone. While a molecule is pulled the energy of the spring
+(`external`) is part of the conserved quantity, and what the hand does by moving, grabbing and letting go is booked.
+For own scope there is no such quantity and it is not a number. `heat` is what the
 thermostats have given to the agents since the start.
 
 Momentum. Reciprocal forces conserve it and every thermostat but Langevin's leaves it alone. Own-scope forces do not
@@ -30,10 +32,12 @@ from mldsim import observables, units
 from mldsim.doubt import Doubt
 from mldsim.errors import InputError, LeftPhysics, WorkFailed
 from mldsim.evaluator import Evaluation, Evaluator
-from mldsim.frames import Frame, ThermoRow, Topology
+from mldsim.external import Spring
+from mldsim.frames import Frame, Pull, ThermoRow, Topology
 from mldsim.integrators import Descent, Verlet, largest_force
 from mldsim.kernels import motion
 from mldsim.loss import LossModel, Scope, load_model
+from mldsim.molecules import molecules_of
 from mldsim.parameters import Parameters, Setup
 from mldsim.state import State
 from mldsim.thermostats import Thermostat, degrees_of_freedom, make_thermostat
@@ -65,6 +69,9 @@ RELAX_STEPS = 200
 
 MOST_DOUBTED = 30_000
 """Agents; scratch arrays of a committee take some 25 kB for each."""
+
+FASTEST_KICK = 0.1
+"""angstrom/fs; a molecule of water has 9.3 eV at it, far above every guard."""
 
 QUENCHED_FORCE = 0.01
 """eV/angstrom; a quench is done when no agent feels a longer force."""
@@ -155,6 +162,7 @@ class Simulation:
         self._evaluation = forces(state.positions)
         self._verlet = Verlet(state.masses)
         self._descent: Descent | None = None
+        self._spring: Spring | None = None
         self._booked = 0.0
         self._heat_before = 0.0
         self._fit_topology()
@@ -238,7 +246,9 @@ class Simulation:
             kinetic=kinetic,
             loss=loss,
             total=kinetic + loss,
-            conserved=math.nan if own else kinetic + loss + self._thermostat.energy + self._booked,
+            conserved=math.nan
+            if own
+            else kinetic + loss + self._spring_energy() + self._thermostat.energy + self._booked,
             heat=self._heat_before + self._thermostat.heat,
             nonreciprocal_power=power,
         )
@@ -255,7 +265,17 @@ class Simulation:
             forces=evaluation.forces.copy(),
             losses=evaluation.losses.copy(),
             thermo=self.thermo(),
+            pull=self._pull_now(),
         )
+
+    def _spring_energy(self) -> float:
+        return 0.0 if self._spring is None else self._spring.energy(self._state.positions)
+
+    def _pull_now(self) -> Pull | None:
+        spring, positions = self._spring, self._state.positions
+        if spring is None:
+            return None
+        return Pull(spring.agent, spring.anchor + spring.centre(positions), spring.pull(positions))
 
     # -- what it does -------------------------------------------------------------------------------------------
 
@@ -275,13 +295,30 @@ class Simulation:
             for _ in range(steps):
                 if self._steps_since_snapshot >= SNAPSHOT_EVERY:
                     self._keep_snapshot()
-                self._evaluation = self._verlet.step(state, self._evaluation, forces, thermostat, dt)
+                if self._spring is None:
+                    self._evaluation = self._verlet.step(state, self._evaluation, forces, thermostat, dt)
+                else:
+                    self._evaluation = self._pulled_step(self._spring, dt)
                 if drifts:
                     observables.remove_drift(state)
                 self._steps_since_snapshot += 1
                 trouble = self._trouble()
                 if trouble is not None:
                     self._go_back(trouble)
+
+    def _pulled_step(self, spring: Spring, dt: float) -> Evaluation:
+        """One time step with a spring; returns losses and forces without it."""
+        plain = self._evaluation
+
+        def evaluate(positions: Array) -> Evaluation:
+            nonlocal plain
+            plain = self._forces(positions)
+            return replace(plain, forces=plain.forces + spring.forces(positions))
+
+        state = self._state
+        begin = replace(plain, forces=plain.forces + spring.forces(state.positions))
+        self._verlet.step(state, begin, evaluate, self._thermostat, dt)
+        return plain
 
     def quench(self, steps: int) -> bool:
         """Take up to `steps` steps of gradient descent, from rest; time stands still.
@@ -298,6 +335,7 @@ class Simulation:
         """
         converged = False
         with self._intervention():
+            self._spring = None
             self._state.velocities[:] = 0.0
             if self._descent is None:
                 self._descent = Descent(common=self._model.scope is Scope.SHARED)
@@ -315,6 +353,87 @@ class Simulation:
         """Draw all velocities anew: Maxwell-Boltzmann, zero momentum, exactly the target temperature."""
         with self._intervention():
             observables.draw_velocities(self._state, self._parameters.temperature, self.degrees_of_freedom)
+
+    def pull(self, agent: int, target: Array) -> None:
+        """Pull the molecule of an agent by a spring; again with another target, the hand moves.
+
+        Parameters
+        ----------
+        agent : int
+        target : (3,) float64, angstrom
+            Where the centre of mass of the molecule shall go, unwrapped like the positions.
+
+        Raises
+        ------
+        InputError
+            If there is no such agent, or the target is no place.
+        """
+        self._check_agents(np.array([agent]))
+        if np.shape(target) != (3,) or not np.isfinite(target).all():
+            raise InputError("A molecule is pulled to three finite coordinates.")
+        state = self._state
+        spring = self._spring
+        if spring is None or spring.agent != agent:
+            molecule = molecules_of(state.n_agents, state.bonds)
+            spring = Spring(agent, np.flatnonzero(molecule == molecule[agent]), np.zeros(3), state.masses)
+        with self._booked_jump():
+            self._spring = replace(spring, anchor=np.array(target, np.float64) - spring.centre(state.positions))
+
+    def release(self) -> None:
+        """Let go of the molecule that is pulled, if one is."""
+        with self._booked_jump():
+            self._spring = None
+
+    def heat(self, agents: NDArray[np.int64], factor: float) -> None:
+        """Multiply the kinetic energy of some agents, in the frame that moves with their own centre of mass.
+
+        Parameters
+        ----------
+        agents : (n,) int64
+        factor : float
+            Above one it heats, below one it cools.
+
+        Raises
+        ------
+        InputError
+            If there are no such agents, or the factor is not between 0 and 100.
+        """
+        self._check_agents(agents)
+        if not 0.0 <= factor <= 100.0:
+            raise InputError(f"Kinetic energy can be multiplied by 0 to 100; {factor:g} was given.")
+        state = self._state
+        with self._intervention():
+            masses = state.masses[agents]
+            drift = np.einsum("i,ij->j", masses, state.velocities[agents]) / masses.sum()
+            state.velocities[agents] = drift + math.sqrt(factor) * (state.velocities[agents] - drift)
+
+    def kick(self, agent: int, velocity: Array) -> None:
+        """Add a velocity to the molecule of an agent; all agents together take the opposite momentum.
+
+        Parameters
+        ----------
+        agent : int
+        velocity : (3,) float64, angstrom/fs
+
+        Raises
+        ------
+        InputError
+            If there is no such agent, or the velocity is above `FASTEST_KICK`.
+        """
+        self._check_agents(np.array([agent]))
+        if np.shape(velocity) != (3,) or not float(np.linalg.norm(velocity)) <= FASTEST_KICK:
+            raise InputError(f"A kick is a velocity of at most {FASTEST_KICK:g} Å/fs.")
+        state = self._state
+        molecule = molecules_of(state.n_agents, state.bonds)
+        kicked = molecule == molecule[agent]
+        with self._intervention():
+            state.velocities[kicked] += velocity
+            state.velocities -= np.asarray(velocity) * (state.masses[kicked].sum() / state.masses.sum())
+
+    def _check_agents(self, agents: NDArray[np.int64]) -> None:
+        n_agents = self._state.n_agents
+        if len(agents) == 0 or not ((agents >= 0) & (agents < n_agents)).all():
+            raise InputError(f"Agents have numbers from 0 to {n_agents - 1}.")
 
     def set_parameters(self, parameters: Parameters) -> Parameters:
         """Take over new parameters between two steps; returns them as applied."""
@@ -344,6 +463,7 @@ class Simulation:
         if refusal is not None:
             raise InputError(f"The model '{model.name}' does not fit the present state: {refusal}.")
         with self._intervention():
+            self._spring = None
             self._model, self._state, self._forces, self._evaluation = model, state, forces, evaluation
             self._start = start
             self._verlet = Verlet(state.masses)
@@ -393,12 +513,18 @@ class Simulation:
             observables.remove_drift(self._state)  # the one that a Langevin thermostat has left
 
     @contextmanager
-    def _intervention(self) -> Iterator[None]:
-        """Book the jump of the conserved quantity, look anew at what is hot, and forget what went before."""
+    def _booked_jump(self) -> Iterator[None]:
+        """Book the jump of the conserved quantity."""
         before = self.thermo().conserved
         yield
         jump = before - self.thermo().conserved
         self._booked = self._booked + jump if math.isfinite(jump) else 0.0
+
+    @contextmanager
+    def _intervention(self) -> Iterator[None]:
+        """Book the jump of the conserved quantity, look anew at what is hot, and forget what went before."""
+        with self._booked_jump():
+            yield
         self._relax_guards()
         self._forget_snapshots()
 
@@ -442,18 +568,19 @@ class Simulation:
 
     def _keep_snapshot(self) -> None:
         self._older, self._newer = self._newer, self._older
-        self._newer.take(self._state, self._thermostat, self._booked)
+        self._newer.take(self._state, self._thermostat, self._booked + self._spring_energy())
         self._steps_since_snapshot = 0
 
     def _forget_snapshots(self) -> None:
         """Nothing before this moment will be gone back to."""
         for snapshot in (self._older, self._newer):
-            snapshot.take(self._state, self._thermostat, self._booked)
+            snapshot.take(self._state, self._thermostat, self._booked + self._spring_energy())
         self._steps_since_snapshot = 0
 
     def _go_back(self, trouble: str) -> None:
         stopped = self._state.time
         good, state = self._older, self._state
+        self._spring = None  # its energy then is booked in the snapshot
         state.positions[:], state.velocities[:] = good.positions, good.velocities
         state.step, state.time = good.step, good.time
         state.rng.bit_generator.state = good.generator

@@ -14,13 +14,14 @@ class StatusBar(QStatusBar):
         super().__init__()
         self.setSizeGripEnabled(False)
         self._labels: dict[str, QLabel] = {}
-        for name in ("device", "agents", "time", "speed", "rate", "display"):
+        for name in ("device", "agents", "time", "speed", "pace", "rate", "display"):
             self._labels[name] = QLabel()
             self.addWidget(self._labels[name])
         self._labels["recording"] = QLabel()
         self.addPermanentWidget(self._labels["recording"])
         self._labels["time"].setToolTip("Simulated time since the start of this simulation")
         self._labels["speed"].setToolTip("Time steps per second of the clock on the wall")
+        self._labels["pace"].setToolTip("Simulated time per second: what it makes, and what was asked for")
         self._labels["rate"].setToolTip("Simulated nanoseconds per day on the wall")
         self._labels["display"].setToolTip("Pictures per second; the simulation never waits for them")
 

@@ -16,7 +16,8 @@ from mldsim.gui.viewmodel import (
     curves,
     drift,
     model_card,
-    next_speed,
+    next_pace,
+    pace_text,
     running_mean,
     status_line,
     thinned,
@@ -32,6 +33,7 @@ from mldsim.messages import (
     Restart,
     Run,
     RunState,
+    SetPace,
     SetParameters,
     StartRecording,
     Status,
@@ -216,12 +218,60 @@ def test_space_pauses_what_moves_and_runs_what_stands(controller, runner):
     assert runner.sent == [Pause(), Run(), Pause(), Step(1)]
 
 
-def test_speed_goes_by_notches_also_when_the_answers_are_late(controller, runner):
-    controller.change_speed(+1)
-    controller.change_speed(+1)
+def test_slower_than_flat_out_is_slower_than_what_it_makes(controller, runner, views):
+    runner.state = Status(RunState.RUNNING, steps_per_s=700.0)  # 350 fs per second
+    for direction, expected in ((-1, 200.0), (-1, 100.0), (+1, 200.0), (+1, 500.0)):
+        controller.change_speed(direction)
+        assert runner.sent[-1] == SetPace(expected)
+    for _ in range(20):
+        controller.change_speed(+1)
+    assert runner.sent[-1] == SetPace(None)
+    assert views.of("show_pace")[-1] == (None,)
+    assert controller.applied == Parameters()  # the time step is never touched
+    assert next_pace(2.0, 0.0, -1) == 2.0
+    assert [pace_text(pace) for pace in (5.0, 200.0, 2000.0)] == ["5 fs/s", "200 fs/s", "2 ps/s"]
+
+
+def test_the_status_tells_the_speed_that_is_made_and_the_one_that_was_asked_for():
+    ns_per_day = 98.0 * 86_400e-6
+    paced = Status(RunState.RUNNING, steps_per_s=196.0, ns_per_day=ns_per_day, pace=100.0)
+    assert status_line(paced, 60.0).pace == "98 fs/s of 100 fs/s"
+    assert status_line(replace(paced, pace=None), 60.0).pace == "98 fs/s"
+    assert status_line(replace(paced, run_state=RunState.PAUSED), 60.0).pace == ""
+
+
+def test_parameters_can_be_undone_and_one_drag_is_one_step(controller, runner, clock):
+    for temperature in (310.0, 330.0, 350.0):  # a slider that is dragged
+        controller.change(temperature=temperature)
+        controller.tick()
+        clock.now += 0.1
+    controller.change(timestep=0.25)
+    clock.now += 5.0
+    controller.change(temperature=400.0)
     controller.tick()
-    assert runner.sent == [SetParameters(Parameters(steps_per_frame=50))]
-    assert (next_speed(1, -1), next_speed(1000, +1), next_speed(7, -1)) == (1, 1000, 5)
+
+    def after(command):
+        command()
+        controller.tick()
+        return runner.sent[-1].parameters
+
+    assert after(controller.undo) == Parameters(temperature=350.0, timestep=0.25)
+    assert after(controller.undo) == Parameters(temperature=350.0)
+    assert after(controller.undo) == Parameters()
+    assert after(controller.redo) == Parameters(temperature=350.0)
+    controller.change(temperature=500.0)
+    sent = len(runner.sent)
+    controller.redo()  # something else was changed since
+    controller.tick()
+    assert len(runner.sent) == sent + 1
+    assert runner.sent[-1].parameters.temperature == 500.0
+    assert after(controller.undo) == Parameters(temperature=350.0)
+
+
+def test_nothing_to_undo_is_said(controller, views):
+    controller.undo()
+    controller.redo()
+    assert len(views.of("show_notice")) == 2
 
 
 def test_restart_keeps_the_rest_of_the_setup(controller, runner, views):

@@ -15,6 +15,7 @@ from mldsim.frames import Frame, ThermoRow, Topology
 from mldsim.gui import theme
 from mldsim.gui.actions import SPECS
 from mldsim.gui.app import run_window
+from mldsim.gui.dialogs.palette import Palette, rank
 from mldsim.gui.main_window import MainWindow
 from mldsim.gui.plots.thermo import time_range, value_range
 from mldsim.gui.preferences import Preferences
@@ -301,10 +302,39 @@ def test_keys_of_the_view(open_window):
     assert not np.allclose(window.viewport.camera.rotation(), before)
     desk.key(Qt.Key.Key_R)
     assert np.allclose(window.viewport.camera.rotation(), before)
-    desk.key(Qt.Key.Key_Plus)
-    desk.wait(lambda: window.controller.applied.steps_per_frame == 20)
     desk.key(Qt.Key.Key_Minus)
-    desk.wait(lambda: window.controller.applied.steps_per_frame == 10)
+    desk.wait(lambda: desk.runner.status().pace is not None)
+    assert window.pace.currentData() == window.controller.pace == desk.runner.status().pace
+    for _ in range(12):
+        desk.key(Qt.Key.Key_Plus)
+    desk.wait(lambda: desk.runner.status().pace is None)
+    assert window.pace.currentText() == "Flat out"
+
+
+def test_a_command_is_found_by_a_few_letters_and_done(open_window):
+    desk = open_window(paused=True)
+    window = desk.window
+    desk.key(Qt.Key.Key_P, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier)
+    palette = window.findChild(Palette)
+    everything = palette.names()
+    assert len(everything) > 30
+    QTest.keyClicks(palette.field, "colour loss")
+    assert palette.names()[0].endswith("Loss of each agent")
+    desk.key(Qt.Key.Key_Return, widget=palette.field)
+    assert window.viewport._colouring is Colouring.LOSS
+    assert rank("box", "View › Periodic box") < rank("box", "View › Draw as › Inbox")
+    assert rank("nothing", "View › Periodic box") is None
+
+
+def test_undo_takes_back_a_parameter(open_window):
+    desk = open_window()
+    window = desk.window
+    window.controller.change(temperature=350.0)
+    desk.wait(lambda: window.controller.applied.temperature == 350.0)
+    desk.key(Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    desk.wait(lambda: window.controller.applied.temperature == 300.0)
+    desk.key(Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier)
+    desk.wait(lambda: window.controller.applied.temperature == 350.0)
 
 
 def test_every_command_has_a_connection_and_keys_are_unique(open_window):

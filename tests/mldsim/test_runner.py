@@ -31,6 +31,7 @@ from mldsim.messages import (
     Run,
     RunState,
     SaveDoubtful,
+    SetPace,
     SetParameters,
     StartRecording,
     Status,
@@ -264,6 +265,40 @@ def test_frames_come_every_steps_per_frame(bench: Make) -> None:
     b.do(Step(100))
     b.until(lambda: b.status.step == 100)
     np.testing.assert_array_equal(b.runner.thermo.columns()["time"], 0.5 * np.arange(0, 101, 10))
+
+
+def test_a_pace_is_not_exceeded_and_every_step_is_shown(bench: Make) -> None:
+    """Only a bound from above: how slow a machine is, is no business of a test."""
+    b = bench(paused=True)
+    b.do(SetPace(20.0), Run())  # 40 steps per second
+    began, first = time.monotonic(), b.engine.step
+    shown: list[int] = []
+
+    def seen() -> bool:
+        frame = b.runner.mailbox.take()
+        if frame is not None:
+            shown.append(frame.step)
+        return len(shown) >= 8
+
+    b.until(seen)
+    assert b.engine.step - first <= 40 * (time.monotonic() - began) + 2
+    assert shown[-1] - shown[0] < 8 * PARAMETERS.steps_per_frame
+    assert b.status.pace == 20.0
+    assert b.engine.parameters.timestep == PARAMETERS.timestep
+    b.do(SetPace(None))
+    b.until(lambda: b.status.step > 2000)
+
+
+def test_slow_motion_obeys_at_once_and_single_steps_do_not_wait(bench: Make) -> None:
+    b = bench()
+    b.do(SetPace(1e-3))  # a step in eight minutes
+    b.pause()
+    step = b.engine.step
+    b.do(Step(5))
+    b.until(lambda: b.status.step == step + 5)
+    b.do(SetPace(-1.0))
+    b.hear(Notice, "positive number")
+    assert b.status.pace == 1e-3
 
 
 def test_a_slow_engine_is_asked_for_few_steps_at_a_time(bench: Make) -> None:
