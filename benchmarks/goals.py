@@ -79,7 +79,7 @@ def over_seeds(
     text, reached = told
     missing = len(long_runs.SEEDS) - len(runs)
     seeds = f" ({len(runs)} of {len(runs) + missing} seeds)" if missing else ""
-    return Part(f"`{model}`: {text}{seeds}", None if missing and reached else reached)
+    return Part(f"`{model}`: {text}{seeds}", None if missing else reached)
 
 
 def pairs(seeds: list[Mapping[str, Any]]) -> tuple[str, bool]:

@@ -136,6 +136,22 @@ def shown(command: Sequence[str], folders: Sequence[Path | None]) -> str:
     return text
 
 
+def read(path: Path) -> dict[str, Any]:
+    """Results in a file, which need not exist."""
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return found
+
+
+def keep(path: Path, found: Mapping[str, Any]) -> None:
+    """Add results to a file; the tables of the docs are those of the committed one."""
+    path.parent.mkdir(exist_ok=True)
+    unfinished = path.with_suffix(".new")
+    unfinished.write_text(json.dumps(read(path) | dict(found), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    unfinished.replace(path)
+    if path == RESULTS:
+        shipped.write_tables()
+
+
 def main() -> None:
     """Run what is named and does not stand yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -143,28 +159,26 @@ def main() -> None:
     parser.add_argument("--deepmd", type=Path, metavar="FOLDER", help="with data_0 to data_3")
     parser.add_argument("--reference", type=Path, metavar="FILE", help="CP2K trajectory, in place of the shipped one")
     parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument(
+        "--merge", type=Path, nargs="+", metavar="FILE", help="take over results of other files and stop"
+    )
     parser.add_argument("--list", action="store_true", help="print the commands and stop")
     options = parser.parse_args()
     deepmd, reference = (path and path.resolve() for path in (options.deepmd, options.reference))
+    if options.merge:
+        for path in options.merge:
+            keep(options.results, read(path))
+        return
     listed = runs(deepmd, reference)
     for name in chosen(listed, options.names):
         run = listed[name]
-        results = json.loads(options.results.read_text()) if options.results.exists() else {}
         command = shown(run.command, [deepmd, reference and reference.parent])
-        there = stands(results.get(name), run.model)
+        there = stands(read(options.results).get(name), run.model)
         print(f"{name}: {'done' if there else command}", flush=True)
         if options.list or there:
             continue
         before = shipped.digest(run.model) if run.model else None  # the file may be replaced while the run lasts
-        result = {"command": command, "digest": before, **carry_out(run.command)}
-        results = json.loads(options.results.read_text()) if options.results.exists() else {}
-        results[name] = result
-        options.results.parent.mkdir(exist_ok=True)
-        unfinished = options.results.with_suffix(".new")
-        unfinished.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        unfinished.replace(options.results)
-        if options.results == RESULTS:
-            shipped.write_tables()
+        keep(options.results, {name: {"command": command, "digest": before, **carry_out(run.command)}})
 
 
 if __name__ == "__main__":
