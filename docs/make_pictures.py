@@ -57,7 +57,20 @@ def picking(window: MainWindow) -> None:
     window.agents_panel.plot_asked.emit(window.agents_panel._figure)
     window._agents_dock.raise_()
     window.viewport.focus()
-    wait(8.0)
+    wait(90.0, lambda: len(window.tracks.columns(window.tracks.titles()[0])[0]) > 30)
+
+
+def touch(window: MainWindow) -> None:
+    """A molecule that is pulled out of its hydrogen bonds, by a spring whose force is shown."""
+    window.actions_["hydrogen_bonds"].setChecked(True)
+    window.picks.pick((30,))
+    window._agents_dock.raise_()
+    wait(1.0)
+    assert window.controller.frame is not None
+    place = window.controller.frame.positions[30]
+    window.controller.pull(30, place + 2.5 * window.viewport.camera.rotation()[0])
+    begun = window.controller.frame.time
+    wait(60.0, lambda: window.controller.frame is not None and window.controller.frame.time > begun + 60.0)
 
 
 def analyses(window: MainWindow) -> None:
@@ -77,7 +90,7 @@ def doubt(window: MainWindow) -> None:
     wait(240.0, lambda: len(window.instruments.doubt.plot.drawn("largest")[0]) > 25)
 
 
-SCENES: dict[str, Scene] = {"view": view, "picking": picking, "analyses": analyses, "doubt": doubt}
+SCENES: dict[str, Scene] = {"view": view, "picking": picking, "touch": touch, "analyses": analyses, "doubt": doubt}
 
 
 def make(name: str, scene: Scene, size: tuple[int, int] = SIZE, theme: Theme = Theme.DARK) -> Path:

@@ -50,6 +50,15 @@ SPECS: dict[str, Spec] = {
         "New velocities", "Draw all velocities anew at the target temperature", ("Ctrl+N",), "velocities",
         "New velocities", group="Simulation",
     ),
+    "heat": Spec(
+        "Heat", "Half as much again of kinetic energy around the picked agent; everywhere where nothing is picked",
+        ("Ctrl+Up",), group="Simulation",
+    ),
+    "cool": Spec(
+        "Cool", "Two thirds of the kinetic energy around the picked agent; everywhere where nothing is picked",
+        ("Ctrl+Down",), group="Simulation",
+    ),
+    "kick": Spec("Kick", "Kick the picked molecule away from you, 1500 m/s", ("Ctrl+K",), group="Simulation"),
     "open_model": Spec("Open model…", "Go on with the loss model of a file", ("Ctrl+O",), "model", group="Files"),
     "open_structure": Spec(
         "Open structure…", "Start again from the agents and the box of a file", ("Ctrl+Shift+O",), "structure",

@@ -18,20 +18,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mldsim.errors import MldsimError
-from mldsim.frames import Frame, Mailbox, Samples, ThermoTable, Topology
+from mldsim.frames import Frame, Mailbox, Pull, Samples, ThermoTable, Topology
 from mldsim.gui.viewmodel import Curves, StatusLine, curves, next_pace, status_line
 from mldsim.messages import (
     Applied,
     Command,
     Event,
     ExportHistory,
+    Heat,
+    Kick,
     Level,
     Loaded,
     LoadModel,
     NewVelocities,
     Notice,
     Pause,
+    PullMolecule,
     Quench,
+    Release,
     Reset,
     Restart,
     Run,
@@ -239,7 +243,7 @@ class Controller:
         self._show_state(status)
         if now - self._status_at >= STATUS_INTERVAL:
             self._status_at = now
-            self._views.status.show_status(status_line(status, self._frames_per_s(now)))
+            self._views.status.show_status(status_line(status, self._frames_per_s(now), self._pull()))
         if now - self._plot_at >= PLOT_INTERVAL and self._views.charts.wanted():
             self._plot_at = now
             self._show_plots()
@@ -294,6 +298,24 @@ class Controller:
         """Forth to what was undone."""
         self._go_to(self._past.redo(self._asked), "There is no undone change to bring back.")
 
+    def pull(self, agent: int, target: NDArray[np.float64]) -> None:
+        """Pull the molecule of an agent to a place, (3,) angstrom, until `release`."""
+        x, y, z = (float(part) for part in target)
+        self._runner.send(PullMolecule(agent, (x, y, z)))
+
+    def release(self) -> None:
+        """Let go of the molecule that is pulled."""
+        self._runner.send(Release())
+
+    def heat(self, agents: tuple[int, ...], factor: float) -> None:
+        """Multiply the kinetic energy of some agents."""
+        self._runner.send(Heat(agents, factor))
+
+    def kick(self, agent: int, velocity: NDArray[np.float64]) -> None:
+        """Add a velocity, (3,) angstrom/fs, to the molecule of an agent."""
+        x, y, z = (float(part) for part in velocity)
+        self._runner.send(Kick(agent, (x, y, z)))
+
     def change_speed(self, direction: int) -> None:
         """One notch faster (+1) or slower (-1), in simulated time per second; the time step stays what it is."""
         status = self._runner.status()
@@ -343,6 +365,9 @@ class Controller:
         self._plot_at = -np.inf
 
     # --- inside ---
+
+    def _pull(self) -> Pull | None:
+        return None if self.frame is None else self.frame.pull
 
     def _go_to(self, parameters: Parameters | None, otherwise: str) -> None:
         if parameters is None:

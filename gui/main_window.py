@@ -59,6 +59,9 @@ log = logging.getLogger(__name__)
 TICK_MS = 16
 
 VIEW_TOGGLES = ("bonds", "hydrogen_bonds", "box", "axes", "orthographic", "fog")
+TOUCH = ("heat", "cool", "kick")
+HEAT, KICK = 1.5, 0.015
+"""What one heating multiplies kinetic energy by, and the velocity of a kick, angstrom/fs: 0.2 eV for water."""
 CAMERA_COMMANDS = ("view_reset", "focus", "axis_x", "axis_y", "axis_z")
 
 MODELS = "Loss models (*.json);;All files (*)"
@@ -111,7 +114,7 @@ class MainWindow(QMainWindow):
         self.view_panel = ViewPanel(
             [self.actions_[name] for name in VIEW_TOGGLES], [self.actions_[name] for name in CAMERA_COMMANDS]
         )
-        self.agents_panel = AgentsPanel()
+        self.agents_panel = AgentsPanel([self.actions_[name] for name in TOUCH])
         self.plots = ThermoPlots()
         self.tracks = TrackPlots()
         self.status_bar = StatusBar()
@@ -426,8 +429,9 @@ class MainWindow(QMainWindow):
         self._fill(files, "open_model", "open_structure", None, "record", "export", "picture", None, "quit")
         simulation = menus.addMenu("&Simulation")
         self._fill(
-            simulation, "run", "step", "faster", "slower", None, "undo", "redo", None, "reset", "quench", "velocities"
-        )
+            simulation, "run", "step", "faster", "slower", None, "undo", "redo", None, "reset", "quench", "velocities",
+            *TOUCH,
+        )  # fmt: skip
         analysis = menus.addMenu("&Analysis")
         self._fill(analysis, "average_anew", "analysis_table", "analysis_picture", None)
         self._fill(analysis, "watch_doubt", "pause_on_doubt", "save_doubtful")
@@ -487,6 +491,9 @@ class MainWindow(QMainWindow):
             "axis_x": lambda: view.axis_view("x"),
             "axis_y": lambda: view.axis_view("y"),
             "axis_z": lambda: view.axis_view("z"),
+            "heat": lambda: self._heat(HEAT),
+            "cool": lambda: self._heat(1.0 / HEAT),
+            "kick": self._kick,
             "clear": self.picks.clear,
             "find": self._find_agent,
             "restore_layout": self.restore_layout,
@@ -524,6 +531,8 @@ class MainWindow(QMainWindow):
         view_panel.images_chosen.connect(self.set_images)
         view.clicked.connect(self._show_agents)
         view.added.connect(self._show_agents)
+        view.pulled.connect(controller.pull)
+        view.released.connect(controller.release)
         self.agents_panel.plot_asked.connect(lambda _: self._show_tracks())
         self.fault.connect(self._on_fault)
 
@@ -590,6 +599,18 @@ class MainWindow(QMainWindow):
         self._agents_dock.raise_()
         self.agents_panel.number.setFocus()
         self.agents_panel.number.selectAll()
+
+    def _heat(self, factor: float) -> None:
+        agents = self.picks.around()
+        if agents:
+            self.controller.heat(agents, factor)
+
+    def _kick(self) -> None:
+        """Kick the last molecule that is picked away from the viewer."""
+        if not self.picks.picked:
+            self.notices.show_notice(Level.INFO, "Pick an agent first: its molecule is kicked away from you.")
+            return
+        self.controller.kick(self.picks.picked[-1], -KICK * self.viewport.camera.rotation()[2])
 
     def _show_palette(self) -> None:
         menus = [action.menu() for action in self.menuBar().actions()]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mldsim import units
 from mldsim.analysis import geometry
+from mldsim.analysis.periodic import nearest
 from mldsim.frames import Frame, Topology
 from mldsim.gui.viewport.quantities import METRES_PER_SECOND
 
@@ -105,6 +106,19 @@ def figure(topology: Topology, picked: tuple[int, ...]) -> Reading | None:
     title = f"{quantity} {' – '.join(name_of(topology, agent) for agent in picked)}"
     agents = list(picked)
     return Reading(title, quantity, unit, lambda frame: measure(frame.positions[agents], frame.box))
+
+
+def region(molecule: NDArray[np.int64], frame: Frame, agent: int, radius: float) -> tuple[int, ...]:
+    """All agents of the molecules that have one within `radius`, angstrom, of an agent.
+
+    Parameters
+    ----------
+    molecule : (n_agents,) int64
+        The molecule that each agent belongs to.
+    """
+    apart = nearest(frame.positions - frame.positions[agent], frame.box)
+    near = np.unique(molecule[np.einsum("ij,ij->i", apart, apart) <= radius**2])
+    return tuple(np.flatnonzero(np.isin(molecule, near)).tolist())
 
 
 def place_text(frame: Frame, agent: int) -> str:

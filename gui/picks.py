@@ -12,10 +12,11 @@ from mldsim.dissection import dissect
 from mldsim.errors import MldsimError
 from mldsim.frames import Frame, Topology
 from mldsim.gui.panels.agents import AgentsPanel
-from mldsim.gui.picked import Reading, figure, pick
+from mldsim.gui.picked import Reading, figure, pick, region
 from mldsim.gui.plots.tracks import TrackPlots
 from mldsim.gui.viewport import Viewport
 from mldsim.loss import LossModel
+from mldsim.molecules import molecules_of
 
 TEXT_INTERVAL = 0.2
 """Seconds between two updates of numbers: faster, and they cannot be read."""
@@ -107,6 +108,16 @@ class Picks:
     def clear(self) -> None:
         """Pick nothing."""
         self.pick(())
+
+    def around(self) -> tuple[int, ...]:
+        """The agents in the region of the last one that is picked; all of them where nothing is."""
+        topology, frame = self._topology, self._frame
+        if topology is None or frame is None:
+            return ()
+        if not self.picked:
+            return tuple(range(topology.n_agents))
+        molecule = molecules_of(topology.n_agents, topology.bonds)
+        return region(molecule, frame, self.picked[-1], self._panel.radius.value())
 
     def follow(self, reading: Reading) -> None:
         """Plot a number over time."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mldsim.errors import MldsimError
+from mldsim.frames import Pull
 from mldsim.loss import LossModel, Scope, load_model
 from mldsim.messages import RunState, Status
 from mldsim.parameters import FIELDS, Field, ThermostatKind
@@ -127,6 +128,7 @@ class StatusLine:
     speed: str
     rate: str
     pace: str
+    pull: str
     display: str
     recording: str
     recording_tip: str
@@ -143,7 +145,7 @@ STATE_NAMES: dict[RunState, str] = {
 }
 
 
-def status_line(status: Status, frames_per_s: float) -> StatusLine:
+def status_line(status: Status, frames_per_s: float, pull: Pull | None = None) -> StatusLine:
     """The texts of the status bar for a status of the runner."""
     running = status.run_state in (RunState.RUNNING, RunState.QUENCHING)
     recording, tip, level = "Not recording", "Ctrl+R records every frame to an H5MD file.", StatusLevel.PLAIN
@@ -164,6 +166,7 @@ def status_line(status: Status, frames_per_s: float) -> StatusLine:
         speed=f"{_rate(status.steps_per_s)} steps/s" if running else "",
         rate=f"{_rate(status.ns_per_day)} ns/day" if running else "",
         pace=_pace(status) if running else "",
+        pull="" if pull is None else f"Pull {float(np.linalg.norm(pull.force)):.2f} eV/Å",
         display=f"{frames_per_s:.0f} frames/s" if running else "",
         recording=recording,
         recording_tip=tip,

@@ -13,6 +13,7 @@ MOUSE = (
     ("Middle drag", "Move the view"),
     ("Wheel", "Zoom"),
     ("Click", "Pick an agent"),
+    ("Ctrl and drag", "Pull a molecule"),
     ("Shift and click", "Pick one more: distance, angle, dihedral"),
 )
 

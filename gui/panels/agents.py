@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from mldsim.dissection import Dissection
@@ -19,12 +20,17 @@ MOST_NEIGHBOURS = 10
 
 EMPTY = (
     "Click an agent in the view to see what it minimises. Shift+click adds a second, third and fourth: their distance, "
-    "angle and dihedral. Or find an agent by its number."
+    "angle and dihedral. Or find an agent by its number. Ctrl+drag grabs a molecule and pulls it."
 )
 
 
 class AgentsPanel(Panel):
     """What is picked; built once, then only filled.
+
+    Parameters
+    ----------
+    touch : list of QAction
+        What can be done to the last agent and its surroundings.
 
     Signals
     -------
@@ -33,11 +39,14 @@ class AgentsPanel(Panel):
     plot_asked(Reading) : a number shall be drawn over time
     """
 
+    REGION = 4.0
+    """angstrom, at first; an agent and its first shell."""
+
     found = Signal(int)
     cleared = Signal()
     plot_asked = Signal(object)
 
-    def __init__(self) -> None:
+    def __init__(self, touch: list[QAction]) -> None:
         super().__init__()
         self._topology: Topology | None = None
         self._picked: tuple[int, ...] = ()
@@ -47,6 +56,7 @@ class AgentsPanel(Panel):
         self._build_find()
         self._build_figure()
         self._build_agent()
+        self._build_touch(touch)
         self._build_loss()
         self.finish()
         self.show_picked(())
@@ -67,6 +77,7 @@ class AgentsPanel(Panel):
         self.hint.setVisible(not some)
         self.clear.setEnabled(some)
         self._agent_part.setVisible(some)
+        self._touch_part.setVisible(some)
         self._loss_part.setVisible(False)
         self._figure = figure(topology, picked) if topology is not None else None
         self._figure_part.setVisible(self._figure is not None)
@@ -193,6 +204,22 @@ class AgentsPanel(Panel):
             self._buttons.append(button)
             self.values.append(self._value(grid, quantity, tip, button))
         column.addLayout(grid)
+
+    def _build_touch(self, touch: list[QAction]) -> None:
+        self._touch_part, column = self._part()
+        column.addWidget(_heading("Touch"))
+        row = QHBoxLayout()
+        row.setSpacing(6)
+        for action in touch:
+            button = push_button(action.text(), action.toolTip())
+            button.clicked.connect(lambda _=False, action=action: action.trigger())
+            row.addWidget(button, 1)
+        self.radius = NumberBox(0.0, 20.0, unit="Å")
+        self.radius.show_value(self.REGION)
+        self.radius.setToolTip("How far from the agent heating and cooling reach; whole molecules are taken")
+        self.radius.setFixedWidth(70)
+        row.addWidget(self.radius)
+        column.addLayout(row)
 
     def _build_loss(self) -> None:
         self._loss_part, column = self._part()

@@ -26,9 +26,6 @@ from mldsim.parameters import FIELDS
 
 _COMMAND_KEYS = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier | Qt.KeyboardModifier.MetaModifier
 
-UNITS: dict[str, str] = {"steps per frame": "steps"}
-"""Units that are too long for a field; the tooltip has them in full."""
-
 
 def claims(event: QEvent) -> bool:
     """Whether a field that has the focus keeps this key from the shortcuts of the window; accepts the event if so."""
@@ -58,7 +55,7 @@ class NumberBox(QDoubleSpinBox):
         self.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
         self.setDecimals(0 if integer else 4)
         self.setRange(minimum, maximum)
-        self.setSuffix(f" {UNITS.get(unit, unit)}" if unit else "")
+        self.setSuffix(f" {unit}" if unit else "")
         self.setAlignment(Qt.AlignmentFlag.AlignRight)
         self.lineEdit().setTextMargins(4, 0, 4, 0)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)

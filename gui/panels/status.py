@@ -14,7 +14,7 @@ class StatusBar(QStatusBar):
         super().__init__()
         self.setSizeGripEnabled(False)
         self._labels: dict[str, QLabel] = {}
-        for name in ("device", "agents", "time", "speed", "pace", "rate", "display"):
+        for name in ("device", "agents", "time", "speed", "pace", "rate", "display", "pull"):
             self._labels[name] = QLabel()
             self.addWidget(self._labels[name])
         self._labels["recording"] = QLabel()
@@ -22,6 +22,7 @@ class StatusBar(QStatusBar):
         self._labels["time"].setToolTip("Simulated time since the start of this simulation")
         self._labels["speed"].setToolTip("Time steps per second of the clock on the wall")
         self._labels["pace"].setToolTip("Simulated time per second: what it makes, and what was asked for")
+        self._labels["pull"].setToolTip("Force of the spring on the molecule that is pulled")
         self._labels["rate"].setToolTip("Simulated nanoseconds per day on the wall")
         self._labels["display"].setToolTip("Pictures per second; the simulation never waits for them")
 

@@ -14,11 +14,11 @@ from mldsim.analysis.periodic import nearest
 from mldsim.errors import InputError, WorkFailed
 from mldsim.frames import Frame, Topology
 from mldsim.gui.theme import Theme
-from mldsim.gui.viewport.camera import Axis, Camera
+from mldsim.gui.viewport.camera import Axis, Camera, Sight
 from mldsim.gui.viewport.colours import BOND_RADIUS, RGB, VIEW_COLOURS, Style, element_colour, sphere_radius
 from mldsim.gui.viewport.molecules import Molecules
 from mldsim.gui.viewport.opengl import unusable_reason
-from mldsim.gui.viewport.overlay import KindLegend, Legend, Marks, Overlay, ScaleLegend
+from mldsim.gui.viewport.overlay import KindLegend, Legend, Marks, Overlay, Place, ScaleLegend
 from mldsim.gui.viewport.picking import first_hit
 from mldsim.gui.viewport.quantities import MOST_BONDS, QUANTITIES, BondCount, Colouring
 from mldsim.gui.viewport.scales import Scale, ScaleRange, apart_colours, scale_labels, step_table
@@ -52,10 +52,17 @@ class Viewport(QObject):
     camera : Camera
     clicked, added : Signal
         A left click without a drag, and one with Shift: the agent under the mouse as from `pick`, or None.
+    pulled : Signal
+        A left drag with Ctrl that began on an agent: the agent, and where the centre of mass of its molecule is
+        drawn to, (3,) angstrom, unwrapped as the positions of frames are.
+    released : Signal
+        The end of such a drag.
     """
 
     clicked = Signal(object)
     added = Signal(object)
+    pulled = Signal(int, object)
+    released = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -79,6 +86,7 @@ class Viewport(QObject):
         self._picked: tuple[int, ...] = ()
         self._figure: Reading | None = None
         self._followed: int | None = None
+        self._springs_shown = False
         self._box = 2.0 * self.camera.half
         self._frame: Frame | None = None
         self._radii = np.empty(0, np.float32)
@@ -249,6 +257,24 @@ class Viewport(QObject):
         self._picked, self._figure = picked, figure
         self._refresh()
 
+    def pull_to(self, agent: int, x: float, y: float) -> None:
+        """Draw the molecule of an agent to a point of the widget, in the plane of the view that the agent is in."""
+        if self._canvas is None or self._frame is None:
+            return
+        shown = self._canvas.positions[agent].astype(np.float64)
+        origin, direction = self.camera.ray(x, y, *self._size())
+        facing = self.camera.rotation()[2]
+        there = origin + direction * float((shown - origin) @ facing) / float(direction @ facing)
+        self.pulled.emit(agent, self._centre(agent) + there - shown)
+
+    def _centre(self, agent: int) -> NDArray[np.float64]:
+        """The centre of mass of an agent's molecule, (3,) angstrom, unwrapped."""
+        assert self._molecules is not None
+        assert self._topology is not None
+        assert self._frame is not None
+        members = np.flatnonzero(self._molecules.molecule == self._molecules.molecule[agent])
+        return np.average(self._frame.positions[members], axis=0, weights=self._topology.masses[members])
+
     def focus(self) -> None:
         """Bring what is picked to the middle of the view, and keep the molecule of the first there while it moves.
 
@@ -382,7 +408,8 @@ class Viewport(QObject):
             kinds = len(apart_colours())
             self._canvas.on_scale[:] = (self._molecules.molecule % kinds + 0.5) / kinds
         self._canvas.set_hydrogen_bonds(self._bond_lines(frame) if self._show_hydrogen_bonds else None)
-        if self._picked:
+        if self._picked or frame.pull is not None or self._springs_shown:
+            self._springs_shown = frame.pull is not None
             self._surface.update()
         self._canvas.upload()
 
@@ -467,18 +494,37 @@ class Viewport(QObject):
             places.append(places[-1] + nearest(self._canvas.positions[agent] - places[-1], self._box))
         return np.array(places)
 
+    def _springs(self, width: float, height: float) -> tuple[tuple[Place, Place, str], ...]:
+        """The spring at the molecule that is pulled, from its centre of mass to the hand."""
+        if self._canvas is None or self._frame is None or self._frame.pull is None:
+            return ()
+        pull = self._frame.pull
+        centre = self._centre(pull.agent)
+        start = self._canvas.positions[pull.agent] + centre - self._frame.positions[pull.agent]
+        ends = np.stack([start, start + pull.target - centre])
+        if (self._depths(ends, self.camera.sight(width, height)) < 0.5).any():
+            return ()
+        (x0, y0), (x1, y1) = self.camera.project(ends, width, height).tolist()
+        return (((x0, y0), (x1, y1), f"{float(np.linalg.norm(pull.force)):.2f} eV/Å"),)
+
+    @staticmethod
+    def _depths(points: NDArray[np.float64], sight: Sight) -> NDArray[np.float64]:
+        """How far points, (n, 3), are before the eye, angstrom."""
+        return np.asarray(-(points @ sight.view[2, :3] + sight.view[2, 3]))
+
     def _marks(self, width: float, height: float) -> Marks:
+        springs = self._springs(width, height)
         if self._canvas is None or self._frame is None or not self._picked:
-            return Marks()
+            return Marks(springs=springs)
         places, frame = self._places(), self._frame
         force = frame.forces[self._picked[-1]]
         size = float(np.linalg.norm(force))
         tip = places[-1] + force * min(_PER_FORCE, _LONGEST_ARROW / max(size, 1e-9))
         sight = self.camera.sight(width, height)
         points = np.concatenate([places, tip[None]])
-        depths = -(points @ sight.view[2, :3] + sight.view[2, 3])
-        if (depths < sight.near).any():  # behind the eye
-            return Marks()
+        depths = self._depths(points, sight)
+        if (depths < 0.5).any():  # behind the eye
+            return Marks(springs=springs)
         at = [(float(x), float(y)) for x, y in self.camera.project(points, width, height)]
         pixels = 1.0 / (sight.pixel * (depths if sight.perspective else np.ones_like(depths)))
         radii = self._radii[list(self._picked)] * pixels[:-1]
@@ -493,7 +539,7 @@ class Viewport(QObject):
             x, y = (0.5 * (one + other) for one, other in zip(*middle, strict=True))
             note = ((x + 12, y + 16), self._figure.text(frame))
         arrow = (at[-2], at[-1], f"{size:.2f} eV/Å", VIEW_COLOURS[self._theme].arrow)
-        return Marks(rings, tuple(at[:-1]) if several else (), note, (arrow,))
+        return Marks(rings, tuple(at[:-1]) if several else (), note, (arrow,), springs)
 
     def _scene(self, width: float, height: float) -> Scene:
         from mldsim.gui.viewport.canvas import Scene
@@ -536,6 +582,7 @@ class _Surface(QWidget):
         self._viewport = viewport
         self._last = QPointF()
         self._moved = 0.0
+        self._grabbed: int | None = None
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAttribute(Qt.WidgetAttribute.WA_NoSystemBackground)
         # A style sheet of the window may give widgets a ground; this one has to stay clear.
@@ -549,11 +596,16 @@ class _Surface(QWidget):
 
     def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: N802 (Qt's name)
         self._last, self._moved = event.position(), 0.0
+        if event.button() is Qt.MouseButton.LeftButton and event.modifiers() & Qt.KeyboardModifier.ControlModifier:
+            self._grabbed = self._viewport.pick(event.position().x(), event.position().y())
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:  # noqa: N802 (Qt's name)
         step = event.position() - self._last
         self._last = event.position()
         self._moved += abs(step.x()) + abs(step.y())
+        if self._grabbed is not None:
+            self._viewport.pull_to(self._grabbed, event.position().x(), event.position().y())
+            return
         buttons = event.buttons()
         shifted = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
         if buttons & Qt.MouseButton.MiddleButton or (buttons & Qt.MouseButton.LeftButton and shifted):
@@ -562,6 +614,11 @@ class _Surface(QWidget):
             self._viewport.orbit(step.x(), step.y())
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:  # noqa: N802 (Qt's name)
+        if self._grabbed is not None and event.button() is Qt.MouseButton.LeftButton:
+            self._grabbed = None
+            self._viewport.released.emit()
+            if self._moved >= _CLICK:
+                return
         if event.button() is Qt.MouseButton.LeftButton and self._moved < _CLICK:
             agent = self._viewport.pick(event.position().x(), event.position().y())
             shifted = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)

@@ -4,15 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QPoint, Qt
+from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
+from PySide6.QtGui import QMouseEvent
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QLabel
+from PySide6.QtWidgets import QApplication, QLabel
 
 from mldsim.errors import InputError
-from mldsim.frames import Frame, ThermoRow, Topology
+from mldsim.frames import Frame, Pull, ThermoRow, Topology
 from mldsim.gui.panels.agents import AgentsPanel
 from mldsim.gui.panels.bars import Span
-from mldsim.gui.picked import Series, figure, pick, readings, written
+from mldsim.gui.picked import Series, figure, pick, readings, region, written
 from mldsim.gui.picks import Picks
 from mldsim.gui.plots.tracks import MOST_TRACKS, TrackPlots
 from mldsim.gui.viewport import Viewport
@@ -104,7 +105,7 @@ class Clock:
 
 @pytest.fixture
 def desk(qtbot):
-    viewport, panel, tracks = Viewport(), AgentsPanel(), TrackPlots()
+    viewport, panel, tracks = Viewport(), AgentsPanel([]), TrackPlots()
     for widget, size in ((viewport.widget, (480, 400)), (panel, (360, 700)), (tracks, (700, 220))):
         qtbot.addWidget(widget)
         widget.resize(*size)
@@ -211,6 +212,52 @@ def test_a_number_is_plotted_from_the_moment_it_was_asked_for(desk):
     assert len(desk.tracks.titles()) == MOST_TRACKS
     desk.tracks.forget(desk.tracks.titles()[0])
     assert len(desk.tracks.titles()) == MOST_TRACKS - 1
+
+
+def test_a_region_takes_whole_molecules_by_nearest_images():
+    frame, _ = water_frame()
+    molecule = np.arange(192) // 3
+    near = region(molecule, frame, 0, 3.2)
+    assert {0, 1, 2} <= set(near)
+    assert len(near) % 3 == 0
+    assert 3 < len(near) < 60
+    assert len(region(molecule, frame, 0, 20.0)) == 192
+    far = replace(frame, positions=frame.positions + np.where(molecule == 20, 3, 0)[:, None] * frame.box)
+    assert region(molecule, far, 0, 3.2) == near
+
+
+def test_ctrl_drag_pulls_the_molecule_in_the_plane_of_the_view_and_shows_the_spring(desk, pixels):
+    view = desk.viewport
+    surface = view.widget.childAt(240, 200)
+    told, ended = [], []
+    view.pulled.connect(lambda agent, target: told.append((agent, target)))
+    view.released.connect(lambda: ended.append(True))
+    place = next(p for p in np.round(view.project()).astype(int) if 60 < p.min() < 340 and view.pick(*p) is not None)
+    control = Qt.KeyboardModifier.ControlModifier
+    QTest.mousePress(surface, Qt.MouseButton.LeftButton, control, QPoint(*place.tolist()))
+    there = QPointF(*(place + np.array([60.0, -40.0])).tolist())
+    move = QMouseEvent(
+        QEvent.Type.MouseMove, there, surface.mapToGlobal(there), Qt.MouseButton.NoButton, Qt.MouseButton.LeftButton,
+        control,
+    )  # fmt: skip
+    QApplication.sendEvent(surface, move)
+    agent, target = told[-1]
+    members = np.arange(3) + agent // 3 * 3
+    centre = np.average(desk.frame.positions[members], axis=0, weights=desk.topology.masses[members])
+    drawn = target - centre
+    axes = view.camera.rotation()
+    assert abs(drawn @ axes[2]) < 1e-6  # neither nearer nor farther
+    assert drawn @ axes[0] > 0.5
+    assert drawn @ axes[1] > 0.3
+    plain = pixels(view.widget)
+    desk.set_frame(replace(desk.frame, pull=Pull(agent, target, np.array([0.3, 0.4, 0.0]))))
+    springy = pixels(view.widget)
+    assert np.count_nonzero(np.abs(plain.astype(int) - springy.astype(int)).max(-1) > 24) > 60
+    QTest.mouseRelease(surface, Qt.MouseButton.LeftButton, control, there.toPoint())
+    assert ended == [True]
+    assert desk.picked == ()  # a drag is no click
+    desk.set_frame(replace(desk.frame, pull=None))
+    assert np.count_nonzero(np.abs(plain.astype(int) - pixels(view.widget).astype(int)).max(-1) > 24) < 10
 
 
 def test_another_model_keeps_what_is_picked_and_another_system_does_not(desk):
