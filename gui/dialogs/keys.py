@@ -17,7 +17,7 @@ MOUSE = (
     ("Shift and click", "Pick one more: distance, angle, dihedral"),
 )
 
-COLUMNS = (("Simulation", "Files"), ("View", "Help", "Mouse in the view"))
+COLUMNS = (("Simulation", "Help"), ("View",), ("Mouse in the view", "Files", "Analysis"))
 
 
 class KeysDialog(QDialog):
