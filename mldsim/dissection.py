@@ -81,12 +81,12 @@ def dissect(model: LossModel, species: NDArray[np.int32], positions: Array, box:
     b = species[neighbours]
     u = separation / r[:, None]
     n_species, n_radial = len(model.symbols), model.radial.n_radial
-    phi = np.zeros((len(r), n_species, n_radial))
+    by_species = np.zeros((len(r), n_species, n_radial))
     for kind in np.unique(b):
         mine = b == kind
-        phi[mine, kind] = model.radial(a, int(kind), r[mine])[0]
-    invariants = phi.sum(axis=0)
-    phi = phi.reshape(len(r), -1)
+        by_species[mine, kind] = model.radial(a, int(kind), r[mine])[0]
+    invariants = by_species.sum(axis=0)
+    phi = by_species.reshape(len(r), -1)
 
     by_neighbour = phi @ model.linear[a]
     terms = [("linear", by_neighbour)]

@@ -80,7 +80,7 @@ class Spring:
     def forces(self, positions: Array) -> Array:
         """The force on every agent, (n_agents, 3) eV/angstrom."""
         pull, masses = self.pull(positions), self.masses
-        forces = np.outer(-masses / masses.sum(), pull)
+        forces = np.asarray((-masses / masses.sum())[:, None] * pull)
         own = masses[self.molecule]
-        forces[self.molecule] += np.outer(own / own.sum(), pull)
+        forces[self.molecule] += (own / own.sum())[:, None] * pull
         return forces
