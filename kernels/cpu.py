@@ -165,9 +165,9 @@ def compiled(n_radial: int, max_rank: int, n_hops: int) -> tuple[Callable[..., A
         Fills ``losses[i]``, ``gradient[i, b, lm, k]`` = dL_i/dA_i and ``closest[i]``, the smallest r_ij / wall radius;
         and ``kept_fields[i, b, lm, k]`` for `compiled_cubic`, unless that array is empty.
     forces(local, species, shift, pairs, cutoff, start, per_row, table, gradient, wall_radius, wall_force, reciprocal,
-           numbers, pulls, far, result)
+           numbers, pulls, distant, result)
         Fills ``result[i, 3]``, the force on each agent, at the positions of the last call of `gradients`; with the
-        numbers and pulls of `compiled_hops`, and the far forces of `kernels.waves`, unless that array is empty.
+        numbers and pulls of `compiled_hops`, and the distant forces of `kernels.waves`, unless that array is empty.
 
     Arrays: local (n, 3), positions relative to the list's origin; shift (27, 3), box vectors of the images; pairs as
     `neighbors` makes them; table as `kernels.radial.tabulate` makes it, 1/per_row angstrom per row; wall_energy the
@@ -303,7 +303,7 @@ def compiled(n_radial: int, max_rank: int, n_hops: int) -> tuple[Callable[..., A
     def some_forces(  # type: ignore[no-untyped-def]
         begin, end,
         local, species, shift, inside, found, start, per_row, table, gradient, wall_radius, wall_force,
-        reciprocal, numbers, pulls, far, result,
+        reciprocal, numbers, pulls, distant, result,
     ):  # fmt: skip
         n_species, n_rows, capacity = table.shape[0], table.shape[2], inside.shape[1]
         real = local.dtype.type
@@ -421,14 +421,14 @@ def compiled(n_radial: int, max_rank: int, n_hops: int) -> tuple[Callable[..., A
             result[i, 0] = total(fx) + total(wall_x)
             result[i, 1] = total(fy) + total(wall_y)
             result[i, 2] = total(fz) + total(wall_z)
-            if far.size:
+            if distant.size:
                 for d in range(3):
-                    result[i, d] += far[i, d]
+                    result[i, d] += distant[i, d]
 
     @njit(nogil=True, cache=True, parallel=True, error_model="numpy")
     def forces(  # type: ignore[no-untyped-def]
         local, species, shift, pairs, cutoff, start, per_row, table, gradient, wall_radius, wall_force, reciprocal,  # noqa: ARG001 (`gradients` has looked)
-        numbers, pulls, far, result,
+        numbers, pulls, distant, result,
     ):  # fmt: skip
         n_agents = local.shape[0]
         _, _, inside, found = pairs
@@ -436,7 +436,7 @@ def compiled(n_radial: int, max_rank: int, n_hops: int) -> tuple[Callable[..., A
             some_forces(
                 group * GROUP, min(n_agents, (group + 1) * GROUP),
                 local, species, shift, inside, found, start, per_row, table, gradient, wall_radius, wall_force,
-                reciprocal, numbers, pulls, far, result,
+                reciprocal, numbers, pulls, distant, result,
             )  # fmt: skip
 
     return found_again(gradients, n_radial, max_rank), found_again(forces, n_radial, max_rank, n_hops)

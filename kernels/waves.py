@@ -32,7 +32,6 @@ from numpy.typing import NDArray
 
 from mldsim.kernels import pair
 from mldsim.kernels.caching import found_again
-from mldsim.kernels.cubic import WIDE
 from mldsim.kernels.lanes import at, put, total, vectors
 
 SIDE = 16
@@ -137,9 +136,9 @@ def compiled() -> Callable[..., Any]:
 
     Returns
     -------
-    add_waves(local, per_length, numbers, slots, vectors, coupling, taken, scratch, losses, slopes, far)
+    add_waves(local, species, per_length, numbers, slots, vectors, coupling, taken, scratch, losses, slopes, distant)
         Adds to ``losses[i]`` and ``slopes[i, 0]``, the slope by the leading channel ``numbers[i, 0]``, and fills
-        ``far[i, 3]``, the force at constant numbers.
+        ``distant[i, 3]``, the force at constant numbers.
 
     Arrays: local (n, 3), positions relative to any image; per_length (3,), 2 pi / L; slots and vectors as the
     functions of this module make them, the first two of `Vectors`; coupling and taken likewise; scratch as `room`
@@ -218,7 +217,7 @@ def compiled() -> Callable[..., Any]:
 
     @_inlined
     def give(  # type: ignore[no-untyped-def]
-        begin, a, per_length, n, first, agents, phases, charges, taken, potentials, losses, slopes, far
+        begin, a, per_length, n, first, agents, phases, charges, taken, potentials, losses, slopes, distant
     ):
         """Losses, slopes and forces of the agents in one row of lanes, all of species a."""
         real = phases.dtype.type
@@ -264,11 +263,11 @@ def compiled() -> Callable[..., Any]:
                 losses[i] += result[q]
                 slopes[i, 0] += result[SIDE + q]
                 for d in range(3):
-                    far[i, d] = result[(2 + d) * SIDE + q]
+                    distant[i, d] = result[(2 + d) * SIDE + q]
 
     @njit(nogil=True, cache=True, parallel=True, error_model="numpy")
     def add_waves(  # type: ignore[no-untyped-def]
-        local, per_length, numbers, slots, vectors, coupling, taken, scratch, losses, slopes, far
+        local, species, per_length, numbers, slots, vectors, coupling, taken, scratch, losses, slopes, distant
     ):
         agents, begins = slots
         n, first = vectors
@@ -279,12 +278,11 @@ def compiled() -> Callable[..., Any]:
         for row in prange(first.shape[0] - 1):
             sum_up(row, n, first, begins, phases, charges, coupling, potentials)
         for group in prange(groups):
-            a = np.int64(0)
-            while begins[a + 1] <= group * SIDE:
-                a += 1
+            begin = group * SIDE
             give(
-                group * SIDE, a, per_length, n, first, agents, phases, charges, taken, potentials, losses, slopes, far
-            )
+                begin, species[agents[begin]], per_length, n, first, agents, phases, charges, taken, potentials,
+                losses, slopes, distant,
+            )  # fmt: skip
 
     return found_again(add_waves)
 

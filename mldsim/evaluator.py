@@ -143,7 +143,7 @@ class Evaluator:
         mutually = model.hops is not None or model.waves is not None
         self._numbers, self._slopes = (put(np.zeros((n_agents * mutually, cubic.WIDE), real)) for _ in range(2))
         self._pulls = put(np.empty((n_agents * bool(n_hops), n, max(n_hops, 1), filled), real))
-        self._far = put(np.empty((n_agents * (model.waves is not None), 3), real))
+        self._distant = put(np.empty((n_agents * (model.waves is not None), 3), real))
         if model.cubic is not None and mutually:
             self._mutual = backend.mutual_kernels(report.kind, k, model.max_rank, model.cubic.n_channels)
         if model.hops is not None:
@@ -204,8 +204,8 @@ class Evaluator:
             )
         if self.model.waves is not None:
             self._mutual.waves(
-                self._pairs[0], self._per_length, self._numbers, self._slots, *self._of_waves, self._losses,
-                self._slopes, self._far,
+                *self._pairs[:2], self._per_length, self._numbers, self._slots, *self._of_waves, self._losses,
+                self._slopes, self._distant,
             )  # fmt: skip
         if self.model.hops is not None or self.model.waves is not None:
             _, channels, _, tightness, _ = self._of_cubic
@@ -234,7 +234,7 @@ class Evaluator:
     def _descend(self, *, reciprocal: bool) -> None:
         self._kernels.forces(
             *self._pairs, *self._constants, self._gradient, self._radius, self._wall_force, reciprocal, self._numbers,
-            self._pulls, self._far, self._forces,
+            self._pulls, self._distant, self._forces,
         )  # fmt: skip
 
     def _place(self, positions: NDArray[np.float64]) -> float:
@@ -270,7 +270,10 @@ def _choose(device: DeviceKind, model: LossModel, real: Any) -> backend.DeviceRe
         if report.kind == "cuda":
             from mldsim.kernels import cuda
 
-            cuda.kernels(len(model.symbols), model.radial.n_radial, model.max_rank, real)
+            n, n_radial = len(model.symbols), model.radial.n_radial
+            cuda.kernels(n, n_radial, model.max_rank, 0, real)
+            if model.cubic is not None and model.hops is not None:
+                cuda.hop_kernel(n, n_radial, model.cubic.n_channels, real)
     except ValueError as error:
         if device is not DeviceKind.AUTO:
             raise InputError(str(error)) from None
