@@ -83,7 +83,7 @@ def dissect(model: LossModel, species: NDArray[np.int32], positions: Array, box:
     b = species[neighbours]
     u = separation / r[:, None]
     n_species, n_radial = len(model.symbols), model.radial.n_radial
-    phi = np.zeros((len(r), n_species, n_radial))
+    phi: Array = np.zeros((len(r), n_species, n_radial))
     for kind in np.unique(b):
         mine = b == kind
         phi[mine, kind] = model.radial(a, int(kind), r[mine])[0]

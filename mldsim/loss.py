@@ -259,7 +259,8 @@ class LossModel:
         n: int = self.linear.shape[1]
         quadratic = (self.max_rank + 1) * n * (n + 1) // 2 if self.order >= 2 else 0
         parts = (self.cubic, self.hops, self.waves)
-        return len(self.symbols) * (n + quadratic + sum(one.coefficients.shape[1] for one in parts if one is not None))
+        more: int = sum(one.coefficients.shape[1] for one in parts if one is not None)
+        return len(self.symbols) * (n + quadratic + more)
 
 
 def _file_schema() -> type[BaseModel]:
