@@ -10,14 +10,14 @@ from mldsim.kernels import mutual, waves
 from mldsim.loss import Scope, Waves
 from mldsim.parameters import Precision
 
-from .conftest import random_model, some_water
+from .conftest import N_RADIAL, random_model, some_water
 from .test_forces import evaluator, oracle
 
 PARTS = [("hops",), ("waves",), ("hops", "waves")]
 
 
 def some_model(parts, **changes):
-    return random_model(1, Scope.SHARED, n_channels=3, **dict.fromkeys(parts, True), **changes)
+    return random_model(1, Scope.SHARED, n_channels=2, **dict.fromkeys(parts, True), **changes)
 
 
 @pytest.fixture(params=PARTS, ids="-".join)
@@ -164,14 +164,9 @@ def matrix_of(model, monkeypatch) -> tuple[DesignMatrix, np.ndarray]:
         monkeypatch.setattr("mldsim.inference.WAVE_WIDTHS", tuple(model.waves.widths))
         monkeypatch.setattr("mldsim.inference.LONGEST_WAVE_VECTOR", model.waves.reach)
     settings = FitSettings(
-        order=3,
-        max_rank=1,
-        n_radial=6,
-        cutoff=4.5,
-        n_channels=3,
-        hops=model.hops is not None,
+        order=3, max_rank=1, n_radial=N_RADIAL, cutoff=4.5, n_channels=2, hops=model.hops is not None,
         long_range=model.waves is not None,
-    )
+    )  # fmt: skip
     upper = np.triu_indices(model.linear.shape[1])
     theta = np.concatenate(
         [
