@@ -5,7 +5,8 @@
 Forms have random coefficients: their cost depends on shapes only. Times are processor time of this thread, the least of
 several rounds, at the positions of a shipped frame (repeated for larger boxes), so that no list is built. Multiply-adds
 are those of docs/performance.md; the last column is what part of them a core could do in that time at its nominal clock
-with 16 lanes, two vector instructions a cycle: what is left for geometry, tables, the cubic part and waiting.
+with 16 lanes, two vector instructions a cycle: what is left for geometry, tables, the cubic part, hops, waves and
+waiting.
 """
 
 import argparse
@@ -18,27 +19,34 @@ from pathlib import Path
 import numpy as np
 
 from mldsim.evaluator import Evaluator
+from mldsim.inference import LONGEST_WAVE_VECTOR, WAVE_WIDTHS
 from mldsim.kernels.cubic import features
-from mldsim.loss import Cubic, FittedRanges, LossModel, Scope, Wall
+from mldsim.kernels.mutual import columns
+from mldsim.loss import Cubic, FittedRanges, Hops, LossModel, Scope, Wall, Waves
 from mldsim.parameters import DeviceKind, Precision
 from mldsim.radial import water_basis
 from mldsim.readers import load_frames
 
 FORMS = (
-    # scope, highest rank, K, cutoff, channels of the cubic part
-    (Scope.OWN, 0, 8, 4.5, 0),
-    (Scope.SHARED, 0, 8, 4.5, 0),
-    (Scope.SHARED, 1, 8, 4.5, 0),
-    (Scope.SHARED, 2, 8, 4.5, 0),
-    (Scope.SHARED, 2, 16, 4.5, 0),
-    (Scope.SHARED, 2, 8, 5.0, 0),
-    (Scope.SHARED, 2, 8, 5.0, 4),
-    (Scope.SHARED, 2, 10, 6.0, 6),
-    (Scope.SHARED, 3, 8, 4.5, 0),
+    # scope, highest rank, K, cutoff, channels of the cubic part, parts that are not local
+    (Scope.OWN, 0, 8, 4.5, 0, ()),
+    (Scope.SHARED, 0, 8, 4.5, 0, ()),
+    (Scope.SHARED, 1, 8, 4.5, 0, ()),
+    (Scope.SHARED, 2, 8, 4.5, 0, ()),
+    (Scope.SHARED, 2, 16, 4.5, 0, ()),
+    (Scope.SHARED, 2, 8, 5.0, 0, ()),
+    (Scope.SHARED, 2, 8, 5.0, 4, ()),
+    (Scope.SHARED, 2, 8, 5.0, 4, ("hops",)),
+    (Scope.SHARED, 2, 8, 5.0, 4, ("waves",)),
+    (Scope.SHARED, 2, 8, 5.0, 4, ("hops", "waves")),
+    (Scope.SHARED, 2, 10, 6.0, 6, ()),
+    (Scope.SHARED, 3, 8, 4.5, 0, ()),
 )
 
 
-def random_model(scope: Scope, max_rank: int, n_radial: int, cutoff: float, n_channels: int) -> LossModel:
+def random_model(
+    scope: Scope, max_rank: int, n_radial: int, cutoff: float, n_channels: int, parts: tuple[str, ...]
+) -> LossModel:
     """A loss of this form."""
     rng = np.random.default_rng(0)
     width = 2 * n_radial
@@ -51,11 +59,13 @@ def random_model(scope: Scope, max_rank: int, n_radial: int, cutoff: float, n_ch
             np.full(2, 4.0),
             rng.normal(size=(2, len(features(n_channels, max_rank)))),
         )
+    hops, waves = (rng.normal(size=(2, len(columns(2, *n)))) for n in ((n_radial, n_channels), (len(WAVE_WIDTHS), 2)))
     return LossModel(
         "random", ("O", "H"), np.array([15.999, 1.008]), scope, 3 if n_channels else 2, max_rank,
         water_basis(("O", "H"), n_radial, cutoff), Wall(30.0, np.array([[2.25, 0.80], [0.80, 1.20]])),
         rng.normal(size=(2, width)), quadratic + quadratic.transpose(0, 1, 3, 2),
-        FittedRanges({}, np.zeros((2, width, 2))), cubic=cubic,
+        FittedRanges({}, np.zeros((2, width, 2))), cubic=cubic, hops=Hops(hops) if "hops" in parts else None,
+        waves=Waves(np.array(WAVE_WIDTHS), LONGEST_WAVE_VECTOR, waves) if "waves" in parts else None,
     )  # fmt: skip
 
 
@@ -100,13 +110,15 @@ def main() -> None:
     parser.add_argument("--molecules", type=int, default=64)
     parser.add_argument("--precision", choices=[p.value for p in Precision], default=Precision.SINGLE.value)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--only", nargs="+", type=int, metavar="N", help="forms by their number in the table, from 0")
     options = parser.parse_args()
     positions, species, box = liquid(options.molecules)
     print(f"{len(species)} agents, {options.precision}")
-    print(f"{'form':42} {'ns/agent':>9} {'atom-steps/s':>13} {'multiply-adds':>14} {'of the limit':>13}")
+    print(f"{'form':56} {'ns/agent':>9} {'atom-steps/s':>13} {'multiply-adds':>14} {'of the limit':>13}")
     found = {}
-    for scope, max_rank, n_radial, cutoff, n_channels in FORMS:
-        model = random_model(scope, max_rank, n_radial, cutoff, n_channels)
+    for number in options.only or range(len(FORMS)):
+        scope, max_rank, n_radial, cutoff, n_channels, parts = FORMS[number]
+        model = random_model(*FORMS[number])
         evaluate = Evaluator(model, species, box, device=DeviceKind.CPU, precision=Precision(options.precision))
         each = seconds(lambda evaluate=evaluate: evaluate(positions)) / len(species)
         harmonics = (max_rank + 1) ** 2
@@ -116,7 +128,8 @@ def main() -> None:
         name = f"{scope.value}, ranks 0-{max_rank}, K = {n_radial}, {cutoff:g} Å" + (
             f", cubic in {n_channels}" if n_channels else ""
         )
-        print(f"{name:42} {1e9 * each:9.0f} {1 / each:13.3g} {work:14.0f} {100 * part:11.0f} %")
+        name += "".join(f", {part}" for part in parts)
+        print(f"{name:56} {1e9 * each:9.0f} {1 / each:13.3g} {work:14.0f} {100 * part:11.0f} %")
         found[name] = {"ns_per_agent": 1e9 * each, "multiply_adds": work}
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n")

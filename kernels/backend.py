@@ -57,6 +57,15 @@ class Kernels(NamedTuple):
     get: Callable[[Any], np.ndarray]
 
 
+class Mutual(NamedTuple):
+    """The kernels of the parts that are not local (`kernels.mutual`): see `compiled_hops` and `compiled_give_back` of
+    `kernels.cpu`, and `kernels.waves.compiled`."""
+
+    hops: Callable[..., None]
+    waves: Callable[..., None]
+    give_back: Callable[..., None]
+
+
 class _Unusable(Exception):
     """Why there is no GPU to compute on: a clause that can follow a colon or, capitalised, stand alone."""
 
@@ -94,15 +103,15 @@ def choose(kind: str) -> DeviceReport:
     return gpu._replace(reason="The GPU was found and is preferred.")
 
 
-def kernels(kind: str, n_radial: int, max_rank: int) -> Kernels:
+def kernels(kind: str, n_radial: int, max_rank: int, n_hops: int = 0) -> Kernels:
     """The kernels of a device that `choose` returned; they compile on their first call."""
     if kind == "cuda":
         from mldsim.kernels import cuda
 
-        return Kernels(*cuda.compiled(n_radial, max_rank), cuda.neighbors, cuda.lanes, cuda.put, cuda.get)
+        return Kernels(*cuda.compiled(n_radial, max_rank, n_hops), cuda.neighbors, cuda.lanes, cuda.put, cuda.get)
     from mldsim.kernels import cpu
 
-    return Kernels(*cpu.compiled(n_radial, max_rank), cpu.neighbors, cpu.lanes, np.asarray, np.asarray)
+    return Kernels(*cpu.compiled(n_radial, max_rank, n_hops), cpu.neighbors, cpu.lanes, np.asarray, np.asarray)
 
 
 def cubic_kernel(kind: str, n_radial: int, max_rank: int, n_channels: int) -> Callable[..., None]:
@@ -114,6 +123,19 @@ def cubic_kernel(kind: str, n_radial: int, max_rank: int, n_channels: int) -> Ca
     from mldsim.kernels import cpu
 
     return cpu.compiled_cubic(n_radial, max_rank, n_channels)
+
+
+def mutual_kernels(kind: str, n_radial: int, max_rank: int, n_channels: int) -> Mutual:
+    """The kernels of the parts that are not local; they compile on their first call."""
+    if kind == "cuda":
+        from mldsim.kernels import cuda
+
+        give_back = cuda.compiled_give_back(n_radial, max_rank, n_channels)
+        return Mutual(cuda.compiled_hops(n_radial, n_channels), cuda.compiled_waves(), give_back)
+    from mldsim.kernels import cpu, waves
+
+    give_back = cpu.compiled_give_back(n_radial, max_rank, n_channels)
+    return Mutual(cpu.compiled_hops(n_radial, n_channels), waves.compiled(), give_back)
 
 
 def _cpu(reason: str) -> DeviceReport:

@@ -5,7 +5,8 @@ Two passes over the Verlet list:
     gradients   A^l_{bk} = sum_j phi_k(r_ij) Y^l(u_ij),   L = w . s + 1/2 A W A,   G = dL/dA = w + W A
     forces      F_i = - sum_j [ G_i (+ (-1)^l G_j) ] . d( phi_k Y^l )/dq_i
 
-and between them, for a loss of order 3, one over the agents that adds its cubic part to L and G (`kernels.cubic`).
+and between them, for a loss of order 3, one over the agents that adds its cubic part to L and G (`kernels.cubic`), and
+for one that is not local (`kernels.mutual`) those of its hops and waves, which need all agents' channels.
 
 The term in brackets is the whole difference between the scopes: without G_j each agent descends its own loss, with it
 all descend the common one. No agent writes into another's row, so the result does not depend on the number of threads.
@@ -152,8 +153,10 @@ def _product(n_radial: int, n_lm: int, rank: int) -> Callable[..., Any]:
 
 
 @cache
-def compiled(n_radial: int, max_rank: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def compiled(n_radial: int, max_rank: int, n_hops: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """The two passes for this many radial functions and ranks; they compile on their first call and are cached.
+
+    `n_hops` is the number of channels that hops couple, 0 for a loss without them.
 
     Returns
     -------
@@ -162,8 +165,9 @@ def compiled(n_radial: int, max_rank: int) -> tuple[Callable[..., Any], Callable
         Fills ``losses[i]``, ``gradient[i, b, lm, k]`` = dL_i/dA_i and ``closest[i]``, the smallest r_ij / wall radius;
         and ``kept_fields[i, b, lm, k]`` for `compiled_cubic`, unless that array is empty.
     forces(local, species, shift, pairs, cutoff, start, per_row, table, gradient, wall_radius, wall_force, reciprocal,
-           result)
-        Fills ``result[i, 3]``, the force on each agent, at the positions of the last call of `gradients`.
+           numbers, pulls, distant, result)
+        Fills ``result[i, 3]``, the force on each agent, at the positions of the last call of `gradients`; with the
+        numbers and pulls of `compiled_hops`, and the distant forces of `kernels.waves`, unless that array is empty.
 
     Arrays: local (n, 3), positions relative to the list's origin; shift (27, 3), box vectors of the images; pairs as
     `neighbors` makes them; table as `kernels.radial.tabulate` makes it, 1/per_row angstrom per row; wall_energy the
@@ -299,7 +303,7 @@ def compiled(n_radial: int, max_rank: int) -> tuple[Callable[..., Any], Callable
     def some_forces(  # type: ignore[no-untyped-def]
         begin, end,
         local, species, shift, inside, found, start, per_row, table, gradient, wall_radius, wall_force,
-        reciprocal, result,
+        reciprocal, numbers, pulls, distant, result,
     ):  # fmt: skip
         n_species, n_rows, capacity = table.shape[0], table.shape[2], inside.shape[1]
         real = local.dtype.type
@@ -359,6 +363,7 @@ def compiled(n_radial: int, max_rank: int) -> tuple[Callable[..., Any], Callable
                     for column in range(0, padded, width):
                         of_pair = (a * n_species + b) * n_rows * 2 * padded + column
                         my_gradient = (i * n_species + b) * n_lm * padded + column
+                        my_pulls = (i * n_species + b) * n_hops * padded + column
                         for q in range(size):
                             near = of_pair + at(row, q) * (2 * padded)
                             h0, s0 = load(table, near), load(table, near + padded)
@@ -388,6 +393,9 @@ def compiled(n_radial: int, max_rank: int) -> tuple[Callable[..., Any], Callable
                                             g -= load(gradient, its_gradient + m * padded)
                                         else:
                                             g += load(gradient, its_gradient + m * padded)
+                                    if n_hops and rank == 0:
+                                        for c in range(n_hops):
+                                            g += load(pulls, my_pulls + c * padded) * at(numbers, j * WIDE + c)
                                     of_rank += g * at(work, value + m * BATCH + q)
                                     if rank == 1:
                                         if m == 1:
@@ -413,11 +421,14 @@ def compiled(n_radial: int, max_rank: int) -> tuple[Callable[..., Any], Callable
             result[i, 0] = total(fx) + total(wall_x)
             result[i, 1] = total(fy) + total(wall_y)
             result[i, 2] = total(fz) + total(wall_z)
+            if distant.size:
+                for d in range(3):
+                    result[i, d] += distant[i, d]
 
     @njit(nogil=True, cache=True, parallel=True, error_model="numpy")
     def forces(  # type: ignore[no-untyped-def]
         local, species, shift, pairs, cutoff, start, per_row, table, gradient, wall_radius, wall_force, reciprocal,  # noqa: ARG001 (`gradients` has looked)
-        result,
+        numbers, pulls, distant, result,
     ):  # fmt: skip
         n_agents = local.shape[0]
         _, _, inside, found = pairs
@@ -425,10 +436,10 @@ def compiled(n_radial: int, max_rank: int) -> tuple[Callable[..., Any], Callable
             some_forces(
                 group * GROUP, min(n_agents, (group + 1) * GROUP),
                 local, species, shift, inside, found, start, per_row, table, gradient, wall_radius, wall_force,
-                reciprocal, result,
+                reciprocal, numbers, pulls, distant, result,
             )  # fmt: skip
 
-    return found_again(gradients, n_radial, max_rank), found_again(forces, n_radial, max_rank)
+    return found_again(gradients, n_radial, max_rank), found_again(forces, n_radial, max_rank, n_hops)
 
 
 @cache
@@ -489,8 +500,10 @@ def compiled_cubic(n_radial: int, max_rank: int, n_channels: int) -> Callable[..
 
     Returns
     -------
-    add_cubic(species, fields, seen, channels, offsets, tightness, tensors, losses, gradient)
-        Adds to ``losses[i]`` and ``gradient[i, b, lm, k]`` what the cubic part makes of ``fields[i, b, lm, k]``.
+    add_cubic(species, fields, seen, channels, offsets, tightness, tensors, losses, gradient, numbers, slopes)
+        Adds to ``losses[i]`` and ``gradient[i, b, lm, k]`` what the cubic part makes of ``fields[i, b, lm, k]``; and
+        fills, unless they are empty, ``numbers[i, WIDE]`` with the saturated channels of rank 0, and ``slopes``, which
+        is like it, with zeros.
 
     Arrays: ``channels[a, l, c, b, k]``, with the axis of radial functions `lanes` long; ``seen[a, l, b, k, c]``, the
     same numbers, and ``offsets[a, c]`` and ``tensors[a, form, c1, c2, c]`` (`kernels.cubic.slope_tensors`), with an
@@ -510,8 +523,9 @@ def compiled_cubic(n_radial: int, max_rank: int, n_channels: int) -> Callable[..
 
     @_inlined
     def cubic_of_some(  # type: ignore[no-untyped-def]
-        begin, end, species, fields, seen, channels, offsets, tightness, tensors, losses, gradient
-    ):
+        begin, end,
+        species, fields, seen, channels, offsets, tightness, tensors, losses, gradient, numbers, slopes,
+    ):  # fmt: skip
         n_species = channels.shape[3]
         real = fields.dtype.type
         p = np.empty(n_lm * WIDE, fields.dtype)
@@ -532,6 +546,9 @@ def compiled_cubic(n_radial: int, max_rank: int, n_channels: int) -> Callable[..
                 see_2(seen, row + 2 * of_rank, n_species, fields, of_agent, tightness[a, 2], p, s)
             if max_rank >= 3:
                 see_3(seen, row + 3 * of_rank, n_species, fields, of_agent, tightness[a, 3], p, s)
+            if numbers.size:
+                store(numbers, i * WIDE, load(p, 0))
+                store(slopes, i * WIDE, zero(p))
             loss = zero(p)
             for lm in range(n_lm):
                 by_channel = zero(p)
@@ -567,12 +584,156 @@ def compiled_cubic(n_radial: int, max_rank: int, n_channels: int) -> Callable[..
                 give_3(channels, row + 3 * of_rank, n_species, n_channels, slope, gradient, of_agent)
 
     @njit(nogil=True, cache=True, parallel=True, error_model="numpy")
-    def add_cubic(species, fields, seen, channels, offsets, tightness, tensors, losses, gradient):  # type: ignore[no-untyped-def]
+    def add_cubic(  # type: ignore[no-untyped-def]
+        species, fields, seen, channels, offsets, tightness, tensors, losses, gradient, numbers, slopes
+    ):
         n_agents = fields.shape[0]
         for group in prange((n_agents + GROUP - 1) // GROUP):
             cubic_of_some(
                 group * GROUP, min(n_agents, (group + 1) * GROUP),
-                species, fields, seen, channels, offsets, tightness, tensors, losses, gradient,
+                species, fields, seen, channels, offsets, tightness, tensors, losses, gradient, numbers, slopes,
             )  # fmt: skip
 
     return found_again(add_cubic, n_radial, max_rank, n_channels)
+
+
+@cache
+def compiled_hops(n_radial: int, n_channels: int) -> Callable[..., Any]:
+    """The pass of the hops (`kernels.mutual`); it compiles on its first call and is cached.
+
+    Returns
+    -------
+    add_hops(local, species, shift, pairs, cutoff, start, per_row, table, numbers, by_number, by_function, losses,
+             slopes, pulls)
+        Adds to ``losses[i]`` and ``slopes[i, c]``, the slope by the number ``numbers[i, c]``, and fills
+        ``pulls[i, b, d, k]``: times number d of a neighbour of b, the slope of the losses by their radial function k.
+
+    Arrays: ``by_number[a, b, d, k, c]`` and ``by_function[a, b, d, c, k]`` are the strengths T_abkcd, the first with an
+    axis c that is WIDE long, the second with an axis k that is `lanes` long; the others as in `compiled`, at the
+    positions of the last call of `gradients`.
+    """
+    padded = lanes(n_radial)
+    width = 16 if padded % 16 == 0 else 8
+    zero, load, store, _ = vectors(width)
+    zero_wide, load_wide, store_wide, _ = vectors(WIDE)
+    zeros, add, add_to = rows(width, n_channels)
+
+    @_inlined
+    def hops_of_some(  # type: ignore[no-untyped-def]
+        begin, end,
+        local, species, shift, inside, found, start, per_row, table, numbers, by_number, by_function, losses, slopes,
+        pulls,
+    ):  # fmt: skip
+        n_species, n_rows, capacity = table.shape[0], table.shape[2], inside.shape[1]
+        real = local.dtype.type
+        one, none = real(1.0), real(0.0)
+        x = np.empty(capacity + SIDE, local.dtype)
+        y = np.empty(capacity + SIDE, local.dtype)
+        z = np.empty(capacity + SIDE, local.dtype)
+        row = np.empty(BATCH, np.int32)
+        work = np.empty(4 * BATCH, local.dtype)
+        fields = np.empty(n_species * n_channels * padded, local.dtype)
+        for i in range(begin, end):
+            a = species[i]
+            fields[:] = none
+            first = 0
+            for b in range(n_species):
+                n = found[i, b] - first
+                mine = i * capacity + first
+                first = found[i, b]
+                for q in range(n):
+                    _separate(local, shift, i, at(inside, mine + q), x, y, z, q)
+                _fill_up(x, y, z, n)
+                for batch in range(0, n, BATCH):
+                    size = min(n - batch, BATCH)
+                    for q in range(0, size, SIDE):
+                        dx, dy, dz = _load(x, batch + q), _load(y, batch + q), _load(z, batch + q)
+                        t = larger((root(dx * dx + dy * dy + dz * dz) - start) * per_row, none)
+                        _store(row, q, t)
+                        _store_each(work, q, BATCH, hermite(t - whole(t), one))
+                    for column in range(0, padded, width):
+                        of_pair = (a * n_species + b) * n_rows * 2 * padded + column
+                        sums = zeros(work)
+                        for q in range(size):
+                            near = of_pair + at(row, q) * (2 * padded)
+                            phi = (
+                                at(work, q) * load(table, near)
+                                + at(work, BATCH + q) * load(table, near + padded)
+                                + at(work, 2 * BATCH + q) * load(table, near + 2 * padded)
+                                + at(work, 3 * BATCH + q) * load(table, near + 3 * padded)
+                            )
+                            sums = add(sums, phi, numbers, (at(inside, mine + batch + q) >> 5) * WIDE, 1)
+                        add_to(fields, b * n_channels * padded + column, padded, sums)
+            slope = zero_wide(work)
+            for b in range(n_species):
+                for d in range(n_channels):
+                    here = (b * n_channels + d) * padded
+                    weights = ((a * n_species + b) * n_channels + d) * n_radial * WIDE
+                    for k in range(n_radial):
+                        slope += load_wide(by_number, weights + k * WIDE) * at(fields, here + k)
+                    weights = ((a * n_species + b) * n_channels + d) * n_channels * padded
+                    for column in range(0, padded, width):
+                        pull = zero(work)
+                        for c in range(n_channels):
+                            weight = load(by_function, weights + c * padded + column)
+                            pull += weight * at(numbers, i * WIDE + c)
+                        store(pulls, i * n_species * n_channels * padded + here + column, pull)
+            losses[i] += real(0.5) * total(slope * load_wide(numbers, i * WIDE))
+            store_wide(slopes, i * WIDE, load_wide(slopes, i * WIDE) + slope)
+
+    @njit(nogil=True, cache=True, parallel=True, error_model="numpy")
+    def add_hops(  # type: ignore[no-untyped-def]
+        local, species, shift, pairs, cutoff, start, per_row, table, numbers, by_number, by_function, losses, slopes,  # noqa: ARG001 (`gradients` has looked)
+        pulls,
+    ):  # fmt: skip
+        n_agents = local.shape[0]
+        _, _, inside, found = pairs
+        for group in prange((n_agents + GROUP - 1) // GROUP):
+            hops_of_some(
+                group * GROUP, min(n_agents, (group + 1) * GROUP),
+                local, species, shift, inside, found, start, per_row, table, numbers, by_number, by_function, losses,
+                slopes, pulls,
+            )  # fmt: skip
+
+    return found_again(add_hops, n_radial, n_channels)
+
+
+@cache
+def compiled_give_back(n_radial: int, max_rank: int, n_channels: int) -> Callable[..., Any]:
+    """The pass that brings slopes by the channels of rank 0 back to the fields; it compiles on its first call.
+
+    Returns
+    -------
+    give_back(species, channels, tightness, numbers, slopes, gradient)
+        Adds to ``gradient[i, b, 0, k]`` what ``slopes[i, c]`` by the saturated channels ``numbers[i, c]`` make.
+
+    Arrays as in `compiled_cubic`.
+    """
+    n_lm = (max_rank + 1) ** 2
+    padded = lanes(n_radial)
+    _, load, store, _ = vectors(WIDE)
+    _, _, give = _of_rank(n_radial, n_lm, 0)
+
+    @_inlined
+    def give_back_some(begin, end, species, channels, tightness, numbers, slopes, gradient):  # type: ignore[no-untyped-def]
+        n_species = channels.shape[3]
+        slope = np.empty(WIDE, gradient.dtype)
+        for i in range(begin, end):
+            a = species[i]
+            p = load(numbers, i * WIDE)
+            # dp/dv = s (1 - t p p) = s^3, for s^2 = 1 / (1 + t v v) = 1 - t p p; rounding must not make it negative.
+            square = larger(p * p * (-tightness[a, 0]) + gradient.dtype.type(1.0), gradient.dtype.type(0.0))
+            store(slope, 0, load(slopes, i * WIDE) * square * root(square))
+            row = a * (max_rank + 1) * n_channels * n_species * padded
+            give(channels, row, n_species, n_channels, slope, gradient, i * n_species * n_lm * padded)
+
+    @njit(nogil=True, cache=True, parallel=True, error_model="numpy")
+    def give_back(species, channels, tightness, numbers, slopes, gradient):  # type: ignore[no-untyped-def]
+        n_agents = gradient.shape[0]
+        for group in prange((n_agents + GROUP - 1) // GROUP):
+            give_back_some(
+                group * GROUP, min(n_agents, (group + 1) * GROUP),
+                species, channels, tightness, numbers, slopes, gradient,
+            )  # fmt: skip
+
+    return found_again(give_back, n_radial, max_rank, n_channels)

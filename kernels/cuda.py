@@ -5,6 +5,9 @@ The same two passes, signatures and layouts as `kernels.cpu`, and the same arith
     gradients   the threads of a block take one neighbour each and leave phi_k and Y^l in shared memory; then each
                 sums its own components A^l_{bk} over them, and each multiplies its own rows of W
     add_cubic   each thread takes whole components of the channels, then whole fields
+    add_hops    as gradients, with the neighbours' channels in the place of Y^l
+    add_waves   a block for each wave vector, its threads over the agents; then a block for each agent, its threads over
+                the wave vectors
     forces      each thread takes whole neighbours, from G to the force; the block adds up
 
 All sums have a fixed order and nothing is added atomically, so that equal input gives equal bits.
@@ -27,6 +30,7 @@ import numpy as np
 from numba import config, cuda, types
 
 from mldsim.kernels import cubic, pair
+from mldsim.kernels.waves import NUMBERS
 
 # Eight molecules do not fill a GPU. That is no fault of the program to warn about.
 config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
@@ -70,9 +74,18 @@ def block_min(partial, thread):  # type: ignore[no-untyped-def]
         half //= 2
 
 
+def _check_shared(n_species: int, n_radial: int, what: str, numbers: int, real: Any) -> None:
+    needed = numbers * np.dtype(real).itemsize + 8 * THREADS
+    if needed > SHARED_BYTES:
+        raise ValueError(
+            f"A model of {n_species} species, {n_radial} radial functions and {what} needs {needed} "
+            f"bytes of a GPU's shared memory and {SHARED_BYTES} are there; use the CPU."
+        )
+
+
 @cache
-def kernels(n_species: int, n_radial: int, max_rank: int, real: Any) -> tuple[Any, Any]:
-    """The two CUDA kernels; `real` is ``np.float32`` or ``np.float64``.
+def kernels(n_species: int, n_radial: int, max_rank: int, n_hops: int, real: Any) -> tuple[Any, Any]:
+    """The two CUDA kernels; `n_hops` as in `kernels.cpu.compiled`, `real` is ``np.float32`` or ``np.float64``.
 
     Raises
     ------
@@ -81,12 +94,8 @@ def kernels(n_species: int, n_radial: int, max_rank: int, real: Any) -> tuple[An
     """
     n_lm = (max_rank + 1) ** 2
     n_fields = n_species * n_lm * n_radial
-    needed = (THREADS * (n_radial + n_lm + 2) + n_fields) * np.dtype(real).itemsize + 4 * THREADS
-    if needed > SHARED_BYTES:
-        raise ValueError(
-            f"A model of {n_species} species, {n_radial} radial functions and ranks up to {max_rank} needs {needed} "
-            f"bytes of a GPU's shared memory and {SHARED_BYTES} are there; use the CPU."
-        )
+    numbers_kept = THREADS * (n_radial + n_lm + 2) + n_fields
+    _check_shared(n_species, n_radial, f"ranks up to {max_rank}", numbers_kept, real)
 
     @cuda.jit(fastmath=FAST)
     def gradients(  # type: ignore[no-untyped-def]
@@ -174,7 +183,7 @@ def kernels(n_species: int, n_radial: int, max_rank: int, real: Any) -> tuple[An
     @cuda.jit(fastmath=FAST)
     def forces(  # type: ignore[no-untyped-def]
         local, species, shift, count, entries, cutoff, start, per_row, table, gradient, wall_radius, wall_force, both,
-        result,
+        numbers, pulls, distant, result,
     ):  # fmt: skip
         i = cuda.blockIdx.x
         thread = cuda.threadIdx.x
@@ -215,6 +224,9 @@ def kernels(n_species: int, n_radial: int, max_rank: int, real: Any) -> tuple[An
                     across = real(0.0)
                     for k in range(n_radial):
                         g = gradient[i, b, m, k] + sign * gradient[j, a, m, k]
+                        if n_hops and m == 0:
+                            for c in range(n_hops):
+                                g += pulls[i, b, c, k] * numbers[j, c]
                         radial += g * dphi[k]
                         across += g * phi[k]
                     along += radial * value[m]
@@ -232,22 +244,21 @@ def kernels(n_species: int, n_radial: int, max_rank: int, real: Any) -> tuple[An
         partial[2, thread] = fz
         block_sum(partial, thread)
         if thread == 0:
-            result[i, 0] = partial[0, 0]
-            result[i, 1] = partial[1, 0]
-            result[i, 2] = partial[2, 0]
+            for d in range(3):
+                result[i, d] = partial[d, 0] + distant[i, d] if distant.shape[0] else partial[d, 0]
 
     return gradients, forces
 
 
 @cache
-def compiled(n_radial: int, max_rank: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def compiled(n_radial: int, max_rank: int, n_hops: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """The two passes for this many radial functions and ranks, as `kernels.cpu.compiled`, for arrays made by `put`."""
 
     def gradients(  # type: ignore[no-untyped-def]
         local, species, shift, pairs, cutoff, start, per_row, table, linear, quadratic, wall_radius, wall_energy,
         losses, gradient, closest, kept_fields,
     ):  # fmt: skip
-        kernel, _ = kernels(table.shape[0], n_radial, max_rank, local.dtype.type)
+        kernel, _ = kernels(table.shape[0], n_radial, max_rank, n_hops, local.dtype.type)
         kernel[local.shape[0], THREADS](
             local, species, shift, *pairs, cutoff, start, per_row, table, linear, quadratic, wall_radius,
             wall_energy, losses, gradient, closest, kept_fields,
@@ -255,13 +266,13 @@ def compiled(n_radial: int, max_rank: int) -> tuple[Callable[..., Any], Callable
 
     def forces(  # type: ignore[no-untyped-def]
         local, species, shift, pairs, cutoff, start, per_row, table, gradient, wall_radius, wall_force, reciprocal,
-        result,
+        numbers, pulls, distant, result,
     ):  # fmt: skip
         real = local.dtype.type
-        _, kernel = kernels(table.shape[0], n_radial, max_rank, real)
+        _, kernel = kernels(table.shape[0], n_radial, max_rank, n_hops, real)
         kernel[local.shape[0], THREADS](
             local, species, shift, *pairs, cutoff, start, per_row, table, gradient, wall_radius, wall_force,
-            real(reciprocal), result,
+            real(reciprocal), numbers, pulls, distant, result,
         )  # fmt: skip
 
     return gradients, forces
@@ -277,7 +288,9 @@ def cubic_kernel(n_species: int, n_radial: int, max_rank: int, n_channels: int, 
     weights = couplings.astype(real)
 
     @cuda.jit(fastmath=FAST)
-    def add_cubic(species, fields, channels, offsets, tightness, tensors, losses, gradient):  # type: ignore[no-untyped-def]
+    def add_cubic(  # type: ignore[no-untyped-def]
+        species, fields, channels, offsets, tightness, tensors, losses, gradient, numbers, slopes
+    ):
         i = cuda.blockIdx.x
         thread = cuda.threadIdx.x
         p = cuda.shared.array((n_lm, n_channels), real)
@@ -308,6 +321,10 @@ def cubic_kernel(n_species: int, n_radial: int, max_rank: int, n_channels: int, 
             for m in range(rank * rank, (rank + 1) * (rank + 1)):
                 p[m, c] *= s[rank, c]
         cuda.syncthreads()
+        if numbers.shape[0]:
+            for c in range(thread, n_channels, THREADS):
+                numbers[i, c] = p[0, c]
+                slopes[i, c] = real(0.0)
         loss = real(0.0)
         for component in range(thread, n_components, THREADS):
             m, c = component // n_channels, component % n_channels
@@ -352,11 +369,269 @@ def cubic_kernel(n_species: int, n_radial: int, max_rank: int, n_channels: int, 
 def compiled_cubic(n_radial: int, max_rank: int, n_channels: int) -> Callable[..., Any]:
     """The pass of the cubic part, as `kernels.cpu.compiled_cubic`, for arrays made by `put`."""
 
-    def add_cubic(species, fields, seen, channels, offsets, tightness, tensors, losses, gradient):  # type: ignore[no-untyped-def]  # noqa: ARG001 (`channels` in the order of the CPU)
+    def add_cubic(  # type: ignore[no-untyped-def]
+        species, fields, seen, channels, offsets, tightness, tensors, losses, gradient, numbers, slopes,  # noqa: ARG001 (`channels` in the order of the CPU)
+    ):  # fmt: skip
         kernel = cubic_kernel(channels.shape[3], n_radial, max_rank, n_channels, fields.dtype.type)
-        kernel[fields.shape[0], THREADS](species, fields, channels, offsets, tightness, tensors, losses, gradient)
+        kernel[fields.shape[0], THREADS](
+            species, fields, channels, offsets, tightness, tensors, losses, gradient, numbers, slopes
+        )
 
     return add_cubic
+
+
+@cache
+def hop_kernel(n_species: int, n_radial: int, n_channels: int, real: Any) -> Any:
+    """The CUDA kernel of the hops.
+
+    Raises
+    ------
+    ValueError
+        If what one agent sees does not fit into the memory of a block.
+    """
+    n_fields = n_species * n_channels * n_radial
+    numbers_kept = THREADS * (n_radial + n_channels) + n_fields
+    _check_shared(n_species, n_radial, f"hops of {n_channels} channels", numbers_kept, real)
+
+    @cuda.jit(fastmath=FAST)
+    def add_hops(  # type: ignore[no-untyped-def]
+        local, species, shift, count, entries, cutoff, start, per_row, table, numbers, by_number, by_function, losses,
+        slopes, pulls,
+    ):  # fmt: skip
+        i = cuda.blockIdx.x
+        thread = cuda.threadIdx.x
+        phi = cuda.shared.array((THREADS, n_radial), real)
+        kind = cuda.shared.array(THREADS, np.int32)
+        other = cuda.shared.array(THREADS, np.int32)
+        fields = cuda.shared.array((n_species, n_channels, n_radial), real)
+        partial = cuda.shared.array((n_channels, THREADS), real)
+        a = species[i]
+        for f in range(thread, n_fields, THREADS):
+            fields[f // (n_channels * n_radial), f // n_radial % n_channels, f % n_radial] = real(0.0)
+        for first in range(0, count[i], THREADS):
+            cuda.syncthreads()
+            kind[thread] = -1
+            if first + thread < count[i]:
+                dx, dy, dz, j = separation(local, shift, i, entries[i, first + thread])
+                r2 = dx * dx + dy * dy + dz * dz
+                if r2 < cutoff * cutoff:
+                    b = species[j]
+                    kind[thread] = b
+                    other[thread] = j
+                    t = max((real(math.sqrt(r2)) - start) * per_row, real(0.0))
+                    row = int(t)
+                    h0, s0, h1, s1 = hermite(t - real(row), real(1.0))
+                    for k in range(n_radial):
+                        phi[thread, k] = (
+                            h0 * table[a, b, row, 0, k]
+                            + s0 * table[a, b, row, 1, k]
+                            + h1 * table[a, b, row + 1, 0, k]
+                            + s1 * table[a, b, row + 1, 1, k]
+                        )
+            cuda.syncthreads()
+            staged = min(THREADS, count[i] - first)
+            for f in range(thread, n_fields, THREADS):
+                b = f // (n_channels * n_radial)
+                d = f // n_radial % n_channels
+                k = f % n_radial
+                total = fields[b, d, k]
+                for p in range(staged):
+                    if kind[p] == b:
+                        total += numbers[other[p], d] * phi[p, k]
+                fields[b, d, k] = total
+        cuda.syncthreads()
+        for c in range(n_channels):
+            slope = real(0.0)
+            for f in range(thread, n_fields, THREADS):
+                b = f // (n_channels * n_radial)
+                d = f // n_radial % n_channels
+                k = f % n_radial
+                slope += by_number[a, b, d, k, c] * fields[b, d, k]
+            partial[c, thread] = slope
+        for f in range(thread, n_fields, THREADS):
+            b = f // (n_channels * n_radial)
+            d = f // n_radial % n_channels
+            k = f % n_radial
+            pull = real(0.0)
+            for c in range(n_channels):
+                pull += by_function[a, b, d, c, k] * numbers[i, c]
+            pulls[i, b, d, k] = pull
+        block_sum(partial, thread)
+        if thread == 0:
+            loss = real(0.0)
+            for c in range(n_channels):
+                loss += partial[c, 0] * numbers[i, c]
+                slopes[i, c] += partial[c, 0]
+            losses[i] += real(0.5) * loss
+
+    return add_hops
+
+
+@cache
+def compiled_hops(n_radial: int, n_channels: int) -> Callable[..., Any]:
+    """The pass of the hops, as `kernels.cpu.compiled_hops`, for arrays made by `put`."""
+
+    def add_hops(  # type: ignore[no-untyped-def]
+        local, species, shift, pairs, cutoff, start, per_row, table, numbers, by_number, by_function, losses, slopes,
+        pulls,
+    ):  # fmt: skip
+        kernel = hop_kernel(table.shape[0], n_radial, n_channels, local.dtype.type)
+        kernel[local.shape[0], THREADS](
+            local, species, shift, *pairs, cutoff, start, per_row, table, numbers, by_number, by_function, losses,
+            slopes, pulls,
+        )  # fmt: skip
+
+    return add_hops
+
+
+@cache
+def give_back_kernel(n_species: int, n_radial: int, n_channels: int, real: Any) -> Any:
+    """The CUDA kernel that brings slopes by the channels of rank 0 back to the fields."""
+
+    @cuda.jit(fastmath=FAST)
+    def give_back(species, channels, tightness, numbers, slopes, gradient):  # type: ignore[no-untyped-def]
+        i = cuda.blockIdx.x
+        a = species[i]
+        for f in range(cuda.threadIdx.x, n_species * n_radial, THREADS):
+            b, k = f // n_radial, f % n_radial
+            g = gradient[i, b, 0, k]
+            for c in range(n_channels):
+                square = max(real(1.0) - numbers[i, c] * numbers[i, c] * tightness[a, 0], real(0.0))
+                g += channels[a, 0, c, b, k] * slopes[i, c] * square * real(math.sqrt(square))
+            gradient[i, b, 0, k] = g
+
+    return give_back
+
+
+@cache
+def compiled_give_back(n_radial: int, max_rank: int, n_channels: int) -> Callable[..., Any]:  # noqa: ARG001 (as on the CPU)
+    """The pass from slopes by channels to slopes by fields, as `kernels.cpu.compiled_give_back`."""
+
+    def give_back(species, channels, tightness, numbers, slopes, gradient):  # type: ignore[no-untyped-def]
+        kernel = give_back_kernel(channels.shape[3], n_radial, n_channels, gradient.dtype.type)
+        kernel[gradient.shape[0], THREADS](species, channels, tightness, numbers, slopes, gradient)
+
+    return give_back
+
+
+@cache
+def wave_kernels(n_species: int, real: Any) -> tuple[Any, Any, Any]:
+    """The CUDA kernels of the long-range part; `kernels.waves` says what they compute."""
+
+    @cuda.jit(fastmath=FAST)
+    def tabulate(local, per_length, numbers, agents, phases, charges):  # type: ignore[no-untyped-def]
+        q = cuda.blockIdx.x * THREADS + cuda.threadIdx.x
+        if q >= agents.shape[0]:
+            return
+        i = agents[q]
+        charges[q] = numbers[i, 0] if i >= 0 else real(0.0)
+        for d in range(3):
+            angle = local[i, d] * per_length[d] if i >= 0 else real(0.0)
+            cosine, sine = real(math.cos(angle)), real(math.sin(angle))
+            c, s = real(i >= 0), real(0.0)
+            for n in range(phases.shape[1]):
+                phases[d, n, 0, q] = c
+                phases[d, n, 1, q] = s
+                c, s = c * cosine - s * sine, c * sine + s * cosine
+
+    @_on_device
+    def wave(phases, n, k, q):  # type: ignore[no-untyped-def]
+        """cos and sin of k.r for the agent in slot q."""
+        nx, ny, nz = n[k, 0], n[k, 1], n[k, 2]
+        cx, sx = phases[0, nx, 0, q], phases[0, nx, 1, q]
+        cy, sy = phases[1, abs(ny), 0, q], phases[1, abs(ny), 1, q]
+        cz, sz = phases[2, abs(nz), 0, q], phases[2, abs(nz), 1, q]
+        if ny < 0:
+            sy = -sy
+        if nz < 0:
+            sz = -sz
+        c, s = cx * cy - sx * sy, cx * sy + sx * cy
+        return c * cz - s * sz, c * sz + s * cz
+
+    @cuda.jit(fastmath=FAST)
+    def sum_up(n, begins, phases, charges, coupling, potentials):  # type: ignore[no-untyped-def]
+        k = cuda.blockIdx.x
+        thread = cuda.threadIdx.x
+        partial = cuda.shared.array((4, THREADS), real)
+        structure = cuda.shared.array((n_species, 4), real)
+        for a in range(n_species):
+            for part in range(4):
+                partial[part, thread] = real(0.0)
+            for q in range(begins[a] + thread, begins[a + 1], THREADS):
+                c, s = wave(phases, n, k, q)
+                partial[0, thread] += c
+                partial[1, thread] += s
+                partial[2, thread] += c * charges[q]
+                partial[3, thread] += s * charges[q]
+            block_sum(partial, thread)
+            if thread == 0:
+                for part in range(4):
+                    structure[a, part] = partial[part, 0]
+            cuda.syncthreads()
+        for number in range(thread, n_species * NUMBERS, THREADS):
+            a, u = number // NUMBERS, number % NUMBERS
+            re, im = real(0.0), real(0.0)
+            for b in range(n_species):
+                for v in range(NUMBERS):
+                    re += coupling[k, a, u, b, v] * structure[b, 2 * v]
+                    im += coupling[k, a, u, b, v] * structure[b, 2 * v + 1]
+            potentials[a, k, 2 * u] = re
+            potentials[a, k, 2 * u + 1] = im
+
+    @cuda.jit(fastmath=FAST)
+    def give(  # type: ignore[no-untyped-def]
+        species, per_length, n, agents, phases, charges, taken, potentials, losses, slopes, distant
+    ):
+        q = cuda.blockIdx.x
+        thread = cuda.threadIdx.x
+        i = agents[q]
+        if i < 0:  # for the whole block
+            return
+        partial = cuda.shared.array((5, THREADS), real)
+        for part in range(5):
+            partial[part, thread] = real(0.0)
+        a = species[i]
+        charge = charges[q]
+        for k in range(thread, n.shape[0], THREADS):
+            c, s = wave(phases, n, k, q)
+            re0, im0 = potentials[a, k, 0], potentials[a, k, 1]
+            re1, im1 = potentials[a, k, 2], potentials[a, k, 3]
+            turned = c * im0 - s * re0 + (c * im1 - s * re1) * charge
+            partial[0, thread] += c * re0 + s * im0
+            partial[1, thread] += c * re1 + s * im1
+            for d in range(3):
+                partial[2 + d, thread] -= turned * real(n[k, d])
+        block_sum(partial, thread)
+        if thread == 0:
+            second = partial[1, 0] - taken[a, 1, 0] - charge * taken[a, 1, 1]
+            first = partial[0, 0] - taken[a, 0, 0] - charge * taken[a, 0, 1]
+            losses[i] += (first + second * charge) * real(0.5)
+            slopes[i, 0] += second
+            for d in range(3):
+                distant[i, d] = partial[2 + d, 0] * per_length[d]
+
+    return tabulate, sum_up, give
+
+
+@cache
+def compiled_waves() -> Callable[..., Any]:
+    """The long-range pass, as `kernels.waves.compiled`, for arrays made by `put`."""
+
+    def add_waves(  # type: ignore[no-untyped-def]
+        local, species, per_length, numbers, slots, vectors, coupling, taken, scratch, losses, slopes, distant
+    ):
+        agents, begins = slots
+        n, _ = vectors
+        phases, charges, potentials = scratch
+        tabulate, sum_up, give = wave_kernels(taken.shape[0], local.dtype.type)
+        tabulate[-(-agents.shape[0] // THREADS), THREADS](local, per_length, numbers, agents, phases, charges)
+        if n.shape[0]:
+            sum_up[n.shape[0], THREADS](n, begins, phases, charges, coupling, potentials)
+        give[agents.shape[0], THREADS](
+            species, per_length, n, agents, phases, charges, taken, potentials, losses, slopes, distant
+        )
+
+    return add_waves
 
 
 def lanes(n_radial: int) -> int:

@@ -6,7 +6,8 @@ A loss is linear in its coefficients, and so is a force:
 
 where the features of one species are its rank-0 invariants s_m and, for each rank l, the products A^l_m . A^l_n
 (n >= m; the diagonal ones halved, so that theta is the triangle of W in L = w.s + 1/2 A W A). Order 3 adds the
-invariants of three fields of `kernels.cubic`; their channels are given, so that the loss stays linear in theta.
+invariants of three fields of `kernels.cubic`; their channels are given, so that the loss stays linear in theta. So
+are those parts that are not local, products of two agents' numbers and a function of their distance (`kernels.mutual`).
 Each agent's rows are gathered by one thread, so the result does not depend on the number of threads.
 """
 
@@ -17,7 +18,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from mldsim.kernels import cubic, pair
+from mldsim.kernels import cubic, mutual, pair, waves
 
 _of_pair = pair.functions(njit(nogil=True, fastmath=pair.FAST, error_model="numpy"))
 separation, hermite, hermite_slopes = _of_pair.separation, _of_pair.hermite, _of_pair.hermite_slopes
@@ -433,3 +434,136 @@ def channel_rows(  # type: ignore[no-untyped-def]
             for d in range(3):
                 for n in range(n_fields):
                     design[3 * i + d, at + n] -= total[d, n]
+
+
+@njit(nogil=True, cache=True, parallel=True, error_model="numpy")
+def hop_fields(  # type: ignore[no-untyped-def]
+    local, species, shift, count, entries, cutoff, start, per_row, table, numbers, fields
+):  # fmt: skip
+    """Fill ``fields[i, b, k, d]``: sums over the neighbours j of b of phi_k(r_ij) numbers[j, d]."""
+    n_radial = table.shape[4]
+    for i in prange(local.shape[0]):
+        phi, dphi = np.empty(n_radial), np.empty(n_radial)
+        y, dy = np.empty(1), np.empty((3, 1))
+        fields[i] = 0.0
+        for q in range(count[i]):
+            r, _, _, _, _, j = _pair(
+                local, shift, i, entries[i, q], species, cutoff, start, per_row, table, 0, phi, dphi, y, dy
+            )
+            if r == 0.0:
+                continue
+            for k in range(n_radial):
+                for d in range(numbers.shape[1]):
+                    fields[i, species[j], k, d] += phi[k] * numbers[j, d]
+
+
+@njit(nogil=True, cache=True, parallel=True, error_model="numpy")
+def hop_rows(  # type: ignore[no-untyped-def]
+    local, species, shift, count, entries, cutoff, start, per_row, table, numbers, n_columns, first_column, design
+):  # fmt: skip
+    """Fill the columns of the hops (`kernels.mutual.columns`) with the forces at constant numbers."""
+    n_species, n_radial, n_channels = table.shape[0], table.shape[4], numbers.shape[1]
+    n_pairs = n_channels * (n_channels + 1) // 2
+    for i in prange(local.shape[0]):
+        a = species[i]
+        phi, dphi = np.empty(n_radial), np.empty(n_radial)
+        y, dy = np.empty(1), np.empty((3, 1))
+        for b in range(n_species):
+            begin = b * n_columns + first_column
+            design[3 * i : 3 * i + 3, begin : begin + n_species * n_radial * n_pairs] = 0.0
+        for q in range(count[i]):
+            r, _, ux, uy, uz, j = _pair(
+                local, shift, i, entries[i, q], species, cutoff, start, per_row, table, 0, phi, dphi, y, dy
+            )
+            if r == 0.0:
+                continue
+            b = species[j]
+            unit = (ux, uy, uz)
+            mine = a * n_columns + first_column + b * n_radial * n_pairs
+            its = b * n_columns + first_column + a * n_radial * n_pairs
+            for k in range(n_radial):
+                for c in range(n_channels):
+                    for d in range(c, n_channels):
+                        first, second = numbers[i, c] * numbers[j, d] * dphi[k], numbers[j, c] * numbers[i, d] * dphi[k]
+                        for axis in range(3):
+                            design[3 * i + axis, mine] -= first * unit[axis]
+                            design[3 * i + axis, its] -= second * unit[axis]
+                        mine += 1
+                        its += 1
+
+
+def long_range(
+    positions: np.ndarray,
+    species: np.ndarray,
+    box: np.ndarray,
+    widths: np.ndarray,
+    reach: float,
+    charges: np.ndarray,
+    n_columns: int,
+    first_column: int,
+    design: np.ndarray,
+) -> np.ndarray:
+    """Fill the columns of the waves with the forces at constant numbers.
+
+    Parameters
+    ----------
+    positions, species, box : as everywhere
+    widths, reach
+        As in `mldsim.loss.Waves`.
+    charges : (n_agents,) float64
+        The leading channel of each agent.
+    n_columns, first_column, design
+        As in `cubic_rows`.
+
+    Returns
+    -------
+    (n_agents, n_species, n_widths, 2) float64
+        The fields X (`kernels.waves`).
+    """
+    n_species = design.shape[1] // n_columns
+    numbers = np.stack([np.ones(len(species)), charges], axis=1)
+    found = waves.half_space(box, reach)
+    wave_vectors = 2.0 * np.pi * found.n / box
+    weights = 2.0 / box.prod() * waves.transforms(found.k, widths, reach)
+    phase = np.exp(1j * positions @ wave_vectors.T)
+    of_species = (species[:, None] == np.arange(n_species)).astype(float)
+    structure = np.einsum("ik,ib,iv->kbv", phase, of_species, numbers, optimize=True)
+    weighted = np.einsum("kw,kbv->kbwv", weights, structure).reshape(len(found.k), -1)
+    shape = (len(species), n_species, len(widths), waves.NUMBERS)
+    fields = (phase.conj() @ weighted).real.reshape(shape)
+    fields -= np.einsum("ib,w,iv->ibwv", of_species, waves.at_own_place(widths, reach), numbers)
+    change = [((phase.conj() * k) @ weighted).imag.reshape(shape) for k in wave_vectors.T]
+    for a in range(n_species):
+        for number, (b, w, c, d) in enumerate(mutual.columns(n_species, len(widths), waves.NUMBERS)):
+            column = a * n_columns + first_column + number
+            for axis in range(3):
+                of_a = numbers[:, c] * change[axis][:, b, w, d] * of_species[:, a]
+                of_b = numbers[:, d] * change[axis][:, a, w, c] * of_species[:, b]
+                design[axis::3, column] = -of_a - of_b
+    return np.asarray(fields)
+
+
+@njit(nogil=True, cache=True, parallel=True, error_model="numpy", fastmath={"contract"})
+def number_rows(species, count, neighbor, slope, column, fields, design):  # type: ignore[no-untyped-def]
+    """Add the forces that invariants of `kernels.mutual` make by way of the agents' numbers.
+
+    `neighbor` and `slope` as made by `components` and saturated; number c of an agent of a is in the columns
+    ``column[a, c, n]`` of the design, with the slope ``fields[i, c, n]``.
+    """
+    for axis in prange(3):
+        total = np.empty(column.shape[1])
+        for i in range(species.size):
+            a = species[i]
+            total[:] = 0.0
+            for q in range(count[i]):
+                j = neighbor[i, q]
+                if j < 0:
+                    continue
+                for c in range(column.shape[1]):
+                    change = slope[i, q, c, axis]
+                    total[c] += change
+                    for n in range(column.shape[2]):
+                        design[3 * j + axis, column[a, c, n]] += change * fields[i, c, n]
+            for c in range(column.shape[1]):
+                for n in range(column.shape[2]):
+                    design[3 * i + axis, column[a, c, n]] -= total[c] * fields[i, c, n]

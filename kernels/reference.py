@@ -6,12 +6,14 @@ because by the addition theorem the inner products of the fields are sums over p
     A^l_m . A^l_n = sum_{j, k} phi_m(r_ij) phi_n(r_ik) P_l(u_ij . u_ik),
 
 with Legendre polynomials P_l; the cubic part, which couples three fields, is written in Cartesian tensors. It needs no
-neighbour list either: it looks at every agent in every image.
+neighbour list either: it looks at every agent in every image. Long-range sums go over all wave vectors, one agent
+after the other.
 """
 
 from __future__ import annotations
 
 import itertools
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,6 +143,97 @@ def cubic_part(
     return loss, gradient
 
 
+class NotLocal(NamedTuple):
+    """Hops and waves, see `kernels.mutual` and `kernels.waves`.
+
+    Attributes
+    ----------
+    hops : (n_species, n_species, n_radial, n_channels, n_channels), eV, optional
+        Strengths T.
+    waves : (n_species, n_species, n_widths, 2, 2), eV angstrom, optional
+    widths : (n_widths,), 1/angstrom
+    reach : float, 1/angstrom
+        The longest wave vector.
+    """
+
+    hops: Array | None = None
+    waves: Array | None = None
+    widths: Array = np.empty(0)
+    reach: float = 0.0
+
+
+def not_local_part(
+    neighbors: list[tuple[Integers, Array, Array, Array, Array]],
+    positions: Array,
+    species: Integers,
+    box: Array,
+    cubic: tuple[Array, Array, Array, NDArray[np.int64], Array],
+    part: NotLocal,
+) -> tuple[Array, Array]:
+    """Losses and forces of the common loss that hops and waves make.
+
+    Parameters
+    ----------
+    neighbors : list of (j, u, r, phi, dphi)
+        Of each agent: indices, directions, distances, and radial functions (n, n_species * n_radial), zero but for the
+        species of the neighbour, with derivatives.
+    positions, species, box, cubic
+        As in `descend`.
+    part : NotLocal
+    """
+    n_agents, n_species = len(positions), len(cubic[0])
+    losses, forces = np.zeros(n_agents), np.zeros((n_agents, 3))
+    numbers, slopes = [], []
+    for i, (_, u, _, phi, dphi) in enumerate(neighbors):
+        a = species[i]
+        v = cubic[0][a, 0] @ phi.sum(axis=0) - cubic[1][a]
+        root = np.sqrt(1.0 + (v / cubic[2][a]) ** 2)
+        numbers.append(v / root)
+        slopes.append(np.einsum("jc,c,jd->jcd", dphi @ cubic[0][a, 0].T, root**-3.0, u))  # dp/dv = root^-3
+    by_number = np.zeros((n_agents, len(numbers[0])))
+    if part.hops is not None:
+        for i, (j, u, _, phi, dphi) in enumerate(neighbors):
+            near = phi.reshape(len(j), n_species, -1)[np.arange(len(j)), species[j]]
+            change = dphi.reshape(len(j), n_species, -1)[np.arange(len(j)), species[j]]
+            for other, f, df, direction in zip(j, near, change, u, strict=True):
+                strength = part.hops[species[i], species[other]]
+                losses[i] += 0.5 * numbers[i] @ np.tensordot(f, strength, 1) @ numbers[other]
+                along = 0.5 * numbers[i] @ np.tensordot(df, strength, 1) @ numbers[other]
+                forces[i] -= along * direction
+                forces[other] += along * direction
+                by_number[i] += 0.5 * np.tensordot(f, strength, 1) @ numbers[other]
+                by_number[other] += 0.5 * numbers[i] @ np.tensordot(f, strength, 1)
+    if part.waves is not None:
+        charges = np.stack([np.ones(n_agents), np.array(numbers)[:, 0]], axis=1)
+        most = np.ceil(part.reach * box / (2.0 * np.pi)).astype(int)
+        k = np.array(list(itertools.product(*(range(-m, m + 1) for m in most)))) * 2.0 * np.pi / box
+        length = np.linalg.norm(k, axis=1)
+        k, length = k[(length > 0) & (length < part.reach)], length[(length > 0) & (length < part.reach)]
+
+        def transform(q: Array) -> Array:
+            shape = np.exp(-(q[:, None] ** 2) / (4.0 * part.widths**2)) * (1.0 - (q[:, None] / part.reach) ** 2) ** 3
+            return np.asarray(4.0 * np.pi * shape / q[:, None] ** 2)
+
+        fine = (np.arange(20_000) + 0.5) * part.reach / 20_000
+        own = (transform(fine) * fine[:, None] ** 2).sum(axis=0) * part.reach / 20_000 / (2.0 * np.pi**2)
+        weight = transform(length) / np.prod(box)
+        phase = np.exp(1j * positions @ k.T)
+        for i, other in itertools.product(range(n_agents), repeat=2):
+            strength = np.einsum("wuv,u,v->w", part.waves[species[i], species[other]], charges[i], charges[other])
+            wave = phase[i].conj() * phase[other]
+            between = wave.real @ weight - (own if i == other else 0.0)
+            losses[i] += 0.5 * between @ strength
+            if i != other:  # both orders of a pair are met
+                forces[i] -= np.einsum("k,kd,kw,w->d", (-1j * wave).real, k, weight, strength)
+            by_strength = np.einsum("w,wuv,v->u", between, part.waves[species[i], species[other]], charges[other])
+            by_number[i, 0] += by_strength[1]
+    for i, (j, _, _, _, _) in enumerate(neighbors):
+        change = np.einsum("c,jcd->jd", by_number[i], slopes[i])
+        forces[i] -= change.sum(axis=0)
+        np.add.at(forces, j, change)
+    return losses, forces
+
+
 def neighbors_of(i: int, positions: Array, box: Array, cutoff: float) -> tuple[Integers, Array]:
     """All agents, in all periodic images, within the cutoff of agent i.
 
@@ -172,6 +265,7 @@ def descend(
     wall_stiffness: float,
     reciprocal: bool,
     cubic: tuple[Array, Array, Array, NDArray[np.int64], Array] | None = None,
+    not_local: NotLocal | None = None,
 ) -> tuple[Array, Array]:
     """Losses and forces of all agents.
 
@@ -196,6 +290,8 @@ def descend(
         False: each descends its own.
     cubic : (channels, offsets, saturation, features, coefficients), optional
         Arrays of `mldsim.loss.Cubic`, and `kernels.cubic.features`.
+    not_local : NotLocal, optional
+        With a cubic part and for the sum of all losses only.
 
     Returns
     -------
@@ -205,6 +301,7 @@ def descend(
     n_agents, n_species, n_radial = len(positions), radial.shape[0], radial.shape[2]
     share = 0.5 if reciprocal else 1.0
     losses, forces = np.zeros(n_agents), np.zeros((n_agents, 3))
+    neighbors = []
     for i in range(n_agents):
         a = species[i]
         j, separation = neighbors_of(i, positions, box, cutoff)
@@ -217,6 +314,7 @@ def descend(
         phi[here, b] = np.einsum("jkn,jn->jk", radial[a, b], g)
         dphi[here, b] = np.einsum("jkn,jn->jk", radial[a, b], dg)
         phi, dphi = phi.reshape(len(j), -1), dphi.reshape(len(j), -1)
+        neighbors.append((j, u, r, phi, dphi))
 
         losses[i] = (phi @ linear[a]).sum()
         gradient = (dphi @ linear[a])[:, None] * u
@@ -243,4 +341,7 @@ def descend(
         forces[i] -= gradient.sum(axis=0)
         if reciprocal:
             np.add.at(forces, j, gradient)
+    if cubic is not None and not_local is not None:
+        more, push = not_local_part(neighbors, positions, species, box, cubic, not_local)
+        losses, forces = losses + more, forces + push
     return losses, forces

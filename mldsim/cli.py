@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from mldsim.inference import FitSettings, ForceErrors
     from mldsim.labelling import Configurations
     from mldsim.learning.journal import Journal
+    from mldsim.loss import LossModel
     from mldsim.screening import BadFrame
     from mldsim.simulation import Simulation
     from mldsim.sums import Kept
@@ -560,6 +561,11 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
                         help="times that the channels are improved at most (default: 3)")  # fmt: skip
     parser.add_argument("--saturation", type=_float, metavar="C",
                         help="where channels saturate, in their standard deviations (default: 5)")  # fmt: skip
+    parser.add_argument("--hops", action="store_true", default=None,
+                        help="let losses depend on the channels of the neighbours too")  # fmt: skip
+    parser.add_argument("--long-range", action="store_true", default=None,
+                        help="add pairs without a cutoff, whose strengths follow the channels; their cost a step grows "
+                        "with the square of the number of agents")  # fmt: skip
     parser.add_argument("--radial", type=_int, metavar="K", help="radial functions per pair of species (default: 10)")
     parser.add_argument("--cutoff", type=_float, metavar="A", help="reach of a pair, angstrom (default: 5)")
     parser.add_argument("--ridge", type=_float, metavar="X",
@@ -604,6 +610,8 @@ def _fit_settings(options: argparse.Namespace, known: Kept | None) -> FitSetting
         "n_channels": options.channels,
         "channel_steps": options.channel_steps,
         "saturation": options.saturation,
+        "hops": options.hops,
+        "long_range": options.long_range,
         "ridge": options.ridge,
         "net_force_weight": options.net_force_weight,
         "torque_weight": options.torque_weight,
@@ -973,7 +981,7 @@ def _model_info(name: str) -> dict[str, Any]:
     print(
         f"Loss model '{model.name}': {model.scope.value} scope, order {model.order}, {_ranks(model.max_rank)}, "
         f"{model.radial.n_radial} radial functions per pair, cutoff {model.cutoff:g} Å, "
-        f"{model.n_parameters} parameters."
+        f"{''.join(f'{part}, ' for part in _not_local(model))}{model.n_parameters} parameters."
     )
     for key, value in told(model.card).items():
         print(_printable(f"  {key}: {value}"))
@@ -991,10 +999,17 @@ def _model_info(name: str) -> dict[str, Any]:
         "max_rank": model.max_rank,
         "radial": model.radial.n_radial,
         "cutoff_A": model.cutoff,
+        "hops": model.hops is not None,
+        "long_range": model.waves is not None,
         "parameters": model.n_parameters,
         "doubt": model.committee is not None,
         "card": dict(model.card),
     }
+
+
+def _not_local(model: LossModel) -> list[str]:
+    """The parts of a model that are not local, in words."""
+    return ["hops"] * (model.hops is not None) + ["long range"] * (model.waves is not None)
 
 
 def _is_h5md(path: Path) -> bool:

@@ -11,7 +11,8 @@ once its channels saturate; what a neighbour adds to it is counted while all nei
     share_j = int_0^1 dC(t A)/dA . A_j dt,
 
 which adds up to C(A) - C(0) whatever C is (Aumann and Shapley, Values of Non-Atomic Games, 1974), and is the half of
-each pair for a quadratic form. C(0), the cubic part without any neighbour, belongs to nobody.
+each pair for a quadratic form. C(0), the cubic part without any neighbour, belongs to nobody. Hops are sums over
+neighbours again; the long-range part is one over all agents and their images, and belongs to nobody either.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mldsim.kernels import cubic, reference
-from mldsim.loss import LossModel, Scope
+from mldsim.kernels import cubic, mutual, reference, waves
+from mldsim.loss import LossModel, Scope, Waves
 
 Array = NDArray[np.float64]
 
@@ -39,14 +40,15 @@ class Dissection:
     ----------
     loss : float, eV
     terms : tuple of (name, eV)
-        ``linear``, ``quadratic, rank 0`` and so on, ``cubic``, ``wall``; they add up to the loss.
+        ``linear``, ``quadratic, rank 0`` and so on, ``cubic``, ``hops``, ``long range``, ``wall``; they add up to the
+        loss.
     neighbours : (n,) int64
         Agents within the cutoff, nearest first; one agent may be there in several images.
     distances : (n,) float64, angstrom
     shares : (n,) float64, eV
         Of each neighbour; with `alone` they add up to the loss.
     alone : float, eV
-        What the loss is without any neighbour.
+        What the loss is without any neighbour, and its long-range part.
     invariants : (n_species, n_radial) float64
         s_bk, by species of the neighbours.
     fitted : (n_species, n_radial, 2) float64
@@ -99,18 +101,29 @@ def dissect(model: LossModel, species: NDArray[np.int32], positions: Array, box:
     if model.cubic is not None:
         alone, shares = _cubic_shares(model, a, u, phi)
         terms.append(("cubic", shares))
+    if model.cubic is not None and model.hops is not None:
+        strengths = mutual.strengths(model.hops.coefficients, n_radial, model.cubic.n_channels)[a]
+        mine = _numbers(model, species, positions, box, agent)
+        its = {j: _numbers(model, species, positions, box, j) for j in set(neighbours.tolist())}
+        seen = np.array([its[j] for j in neighbours.tolist()]).reshape(len(neighbours), -1)
+        by_pair = phi.reshape(len(r), n_species, n_radial)[np.arange(len(r)), b]
+        terms.append(("hops", 0.5 * np.einsum("jk,jkcd,c,jd->j", by_pair, strengths[b], mine, seen)))
+    of_nobody = {"cubic": alone}
+    if model.waves is not None:
+        of_nobody["long range"] = _long_range(model, model.waves, species, positions, box, agent)
+        terms.append(("long range", np.zeros(len(r))))
     overlap = np.clip(model.wall.radius[a, b] - r, 0.0, None)
     share = 0.5 if model.scope is Scope.SHARED else 1.0
     terms.append(("wall", share * model.wall.stiffness * overlap**2))
 
-    sums = tuple((name, float(part.sum()) + (alone if name == "cubic" else 0.0)) for name, part in terms)
+    sums = tuple((name, float(part.sum()) + of_nobody.get(name, 0.0)) for name, part in terms)
     return Dissection(
         loss=sum(value for _, value in sums),
         terms=sums,
         neighbours=neighbours,
         distances=r,
         shares=np.sum([part for _, part in terms], axis=0),
-        alone=alone,
+        alone=sum(of_nobody.values()),
         invariants=invariants,
         fitted=model.ranges.invariants[a].reshape(n_species, n_radial, 2),
     )
@@ -128,6 +141,46 @@ def _neighbours(positions: Array, box: Array, cutoff: float, agent: int) -> tupl
     near = np.flatnonzero((square < cutoff**2) & (square > 0.0))
     near = near[np.argsort(square[near], kind="stable")]
     return index[near], every[near], np.sqrt(square[near])
+
+
+def _numbers(model: LossModel, species: NDArray[np.int32], positions: Array, box: Array, agent: int) -> Array:
+    """The saturated channels of rank 0 of one agent, (n_channels,)."""
+    part = model.cubic
+    assert part is not None
+    a = int(species[agent])
+    neighbours, _, r = _neighbours(positions, box, model.cutoff, agent)
+    invariants = np.zeros((len(model.symbols), model.radial.n_radial))
+    for kind in range(len(model.symbols)):
+        invariants[kind] = model.radial(a, kind, r[species[neighbours] == kind])[0].sum(axis=0)
+    v = part.channels[a, 0] @ invariants.ravel() - part.offsets[a]
+    return np.asarray(v / np.sqrt(1.0 + (v / part.saturation[a]) ** 2))
+
+
+_VECTORS = 256
+"""Wave vectors that are summed at a time."""
+
+
+def _long_range(
+    model: LossModel, part: Waves, species: NDArray[np.int32], positions: Array, box: Array, agent: int
+) -> float:
+    """The long-range part of the loss of one agent, eV."""
+    n_species, a = len(model.symbols), int(species[agent])
+    leading = [_numbers(model, species, positions, box, j)[0] for j in range(len(positions))]
+    numbers = np.stack([np.ones(len(positions)), leading], axis=1)
+    of_species = species[:, None] == np.arange(n_species)
+    charges = (of_species[:, :, None] * numbers[:, None, :]).reshape(len(positions), -1)
+    strengths = mutual.strengths(part.coefficients, len(part.widths), waves.NUMBERS)[a]
+    found = waves.half_space(box, part.reach)
+    weights = 2.0 / box.prod() * waves.transforms(found.k, part.widths, part.reach)
+    loss = 0.0
+    for first in range(0, len(found.k), _VECTORS):
+        some = slice(first, first + _VECTORS)
+        phase = np.exp(1j * (positions - positions[agent]) @ (2.0 * np.pi * found.n[some] / box).T)
+        structure = (phase.T @ charges).real.reshape(-1, n_species, waves.NUMBERS)
+        potential = np.einsum("kw,kbv->bwv", weights[some], structure)
+        loss += 0.5 * float(np.einsum("bwuv,u,bwv->", strengths, numbers[agent], potential))
+    own = waves.at_own_place(part.widths, part.reach)
+    return loss - 0.5 * float(np.einsum("w,wuv,u,v->", own, strengths[a], numbers[agent], numbers[agent]))
 
 
 def _cubic_shares(model: LossModel, a: int, u: Array, phi: Array) -> tuple[float, Array]:

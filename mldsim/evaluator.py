@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mldsim.errors import InputError
-from mldsim.kernels import backend, cubic, motion
+from mldsim.kernels import backend, cubic, motion, mutual, waves
 from mldsim.kernels.neighbors import IMAGES, build_list, order_by_cell
-from mldsim.loss import LossModel, Scope
+from mldsim.loss import LossModel, Scope, Waves
 from mldsim.parameters import DeviceKind, Precision
 from mldsim.radial import TABLE_START
 
@@ -92,7 +92,8 @@ class Evaluator:
         self.box = np.array(box, np.float64)
         self.species = np.ascontiguousarray(species, np.int32)
         self.reach = float(min(model.cutoff + SKIN, self.box.min()))
-        self._kernels = backend.kernels(report.kind, model.radial.n_radial, model.max_rank)
+        n_hops = model.cubic.n_channels if model.cubic is not None and model.hops is not None else 0
+        self._kernels = backend.kernels(report.kind, model.radial.n_radial, model.max_rank, n_hops)
         self._farthest = 0.25 * (self.reach - model.cutoff) ** 2  # that an agent may move before the list is renewed
         self._order: NDArray[np.int64] | None = None
         self._room: NDArray[np.int32] | None = None
@@ -139,6 +140,35 @@ class Evaluator:
                 put(cubic.tightness(model.cubic.saturation, model.max_rank).astype(real)),
                 in_lanes(tensors, cubic.WIDE),
             )
+        mutually = model.hops is not None or model.waves is not None
+        self._numbers, self._slopes = (put(np.zeros((n_agents * mutually, cubic.WIDE), real)) for _ in range(2))
+        self._pulls = put(np.empty((n_agents * bool(n_hops), n, max(n_hops, 1), filled), real))
+        self._distant = put(np.empty((n_agents * (model.waves is not None), 3), real))
+        if model.cubic is not None and mutually:
+            self._mutual = backend.mutual_kernels(report.kind, k, model.max_rank, model.cubic.n_channels)
+        if model.hops is not None:
+            strengths = mutual.strengths(model.hops.coefficients, k, n_hops)
+            self._of_hops = (
+                in_lanes(strengths.transpose(0, 1, 4, 2, 3), cubic.WIDE),
+                in_lanes(strengths.transpose(0, 1, 4, 3, 2), filled),
+            )
+        if model.waves is not None:
+            self._prepare_waves(model.waves, real)
+
+    def _prepare_waves(self, part: Waves, real: Any) -> None:
+        put, n = self._kernels.put, len(self.model.symbols)
+        found = waves.half_space(self.box, part.reach)
+        weights = 2.0 / float(self.box.prod()) * waves.transforms(found.k, part.widths, part.reach)
+        strengths = mutual.strengths(part.coefficients, len(part.widths), waves.NUMBERS)
+        coupling, taken = waves.couplings(strengths, waves.at_own_place(part.widths, part.reach), weights)
+        n_slots = len(waves.slots(self.species, n)[0])
+        self._per_length = put((2.0 * np.pi / self.box).astype(real))
+        self._of_waves = (
+            (put(found.n), put(found.first)),
+            put(coupling.astype(real)),
+            put(taken.astype(real)),
+            tuple(put(array) for array in waves.room(found, n_slots, n, real)),
+        )
 
     def __call__(self, positions: NDArray[np.float64]) -> Evaluation:
         """Losses and forces; positions (n_agents, 3) float64, angstrom, wrapped or not.
@@ -156,12 +186,30 @@ class Evaluator:
             self._losses, self._gradient, self._closest, self._fields,
         )  # fmt: skip
         if self.model.cubic is not None:
-            self._add_cubic(self._species, self._fields, *self._of_cubic, self._losses, self._gradient)
+            self._add_cubic(
+                self._species, self._fields, *self._of_cubic, self._losses, self._gradient, self._numbers, self._slopes
+            )
+            self._add_mutual()
         get = self._kernels.get
         self._descend(reciprocal=self.model.scope is Scope.SHARED)
         losses, forces = np.empty(len(positions)), np.empty(positions.shape)
         closest = motion.collect(self._order, get(self._losses), get(self._forces), get(self._closest), losses, forces)
         return Evaluation(losses, forces, float(closest))
+
+    def _add_mutual(self) -> None:
+        """What the parts that are not local add to losses and gradient, and their forces at constant numbers."""
+        if self.model.hops is not None:
+            self._mutual.hops(
+                *self._pairs, *self._constants, self._numbers, *self._of_hops, self._losses, self._slopes, self._pulls
+            )
+        if self.model.waves is not None:
+            self._mutual.waves(
+                *self._pairs[:2], self._per_length, self._numbers, self._slots, *self._of_waves, self._losses,
+                self._slopes, self._distant,
+            )  # fmt: skip
+        if self.model.hops is not None or self.model.waves is not None:
+            _, channels, _, tightness, _ = self._of_cubic
+            self._mutual.give_back(self._species, channels, tightness, self._numbers, self._slopes, self._gradient)
 
     def shared_forces(self) -> NDArray[np.float64]:
         """Forces of the common loss at the positions of the last call, (n_agents, 3) float64, eV/angstrom.
@@ -185,8 +233,9 @@ class Evaluator:
 
     def _descend(self, *, reciprocal: bool) -> None:
         self._kernels.forces(
-            *self._pairs, *self._constants, self._gradient, self._radius, self._wall_force, reciprocal, self._forces
-        )
+            *self._pairs, *self._constants, self._gradient, self._radius, self._wall_force, reciprocal, self._numbers,
+            self._pulls, self._distant, self._forces,
+        )  # fmt: skip
 
     def _place(self, positions: NDArray[np.float64]) -> float:
         """Local positions; returns the largest squared distance that an agent has moved since the list was made."""
@@ -203,7 +252,10 @@ class Evaluator:
         self._local[:] = self._home
         species = self.species[self._order]
         self._species = put(species)
-        self._neighbors = self._kernels.neighbors(count, self._room, species, len(self.model.symbols))
+        n = len(self.model.symbols)
+        self._neighbors = self._kernels.neighbors(count, self._room, species, n)
+        if self.model.waves is not None:
+            self._slots = tuple(put(array) for array in waves.slots(species, n))
 
     def _crowd(self) -> int:
         """More neighbours than an agent of an even liquid has; a list that is too short has to be made twice."""
@@ -218,7 +270,10 @@ def _choose(device: DeviceKind, model: LossModel, real: Any) -> backend.DeviceRe
         if report.kind == "cuda":
             from mldsim.kernels import cuda
 
-            cuda.kernels(len(model.symbols), model.radial.n_radial, model.max_rank, real)
+            n, n_radial = len(model.symbols), model.radial.n_radial
+            cuda.kernels(n, n_radial, model.max_rank, 0, real)
+            if model.cubic is not None and model.hops is not None:
+                cuda.hop_kernel(n, n_radial, model.cubic.n_channels, real)
     except ValueError as error:
         if device is not DeviceKind.AUTO:
             raise InputError(str(error)) from None

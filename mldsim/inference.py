@@ -33,8 +33,10 @@ from mldsim.errors import InputError, WorkFailed
 from mldsim.evaluator import TABLE_ROWS, Evaluator
 from mldsim.kernels import design
 from mldsim.kernels.cubic import WIDE, features, monomials, tightness
+from mldsim.kernels.mutual import columns, touched
 from mldsim.kernels.neighbors import IMAGES, build_list
-from mldsim.loss import Committee, Cubic, FittedRanges, LossModel, Scope, Wall
+from mldsim.kernels.waves import NUMBERS
+from mldsim.loss import Committee, Cubic, FittedRanges, Hops, LossModel, Scope, Wall, Waves
 from mldsim.molecules import find_molecules
 from mldsim.parameters import DeviceKind, Precision
 from mldsim.radial import TABLE_START, RadialBasis, check_basis, water_basis
@@ -57,11 +59,19 @@ FORM = {
     "cutoff": "--cutoff",
     "n_channels": "--channels",
     "saturation": "--saturation",
+    "hops": "--hops",
+    "long_range": "--long-range",
 }
 """Settings that say what is summed, and their options; ridge and weights can be changed afterwards."""
 
 OF_CUBIC = ("n_channels", "saturation")
 """Those that matter for order 3 only."""
+
+WAVE_WIDTHS = (0.25, 0.4, 0.6, 1.2)
+"""1/angstrom; of the long-range functions, from those that reach far to what the cutoff of the wave vectors leaves."""
+
+LONGEST_WAVE_VECTOR = 2.0
+"""1/angstrom; a longer one would resolve what pairs within the cutoff tell better."""
 
 WITNESS_RIDGE = 1e-7
 """Of a fit that is not run, only compared: it need not be steadied more than rounding asks for."""
@@ -105,6 +115,10 @@ class FitSettings:
         How often the channels are improved, see `mldsim.channels`.
     saturation : float
         Of the channels, in their standard deviations: what keeps the cubic part bounded, see `kernels.cubic`.
+    hops : bool
+        Whether losses depend on the channels of the neighbours, see `kernels.mutual`.
+    long_range : bool
+        Whether there is a long-range part, see `kernels.waves`.
     ridge : float
         Added to the unit diagonal of the scaled normal equations.
     net_force_weight : float
@@ -123,6 +137,8 @@ class FitSettings:
     n_channels: int = 4
     channel_steps: int = 3
     saturation: float = 5.0
+    hops: bool = False
+    long_range: bool = False
     ridge: float = 1e-7
     net_force_weight: float = 3.0
     torque_weight: float = 0.0
@@ -142,6 +158,11 @@ class FitSettings:
             raise InputError(f"--max-rank must lie between 0 and 3; {self.max_rank} was given.")
         if self.order == 1 and self.max_rank > 0:
             raise InputError("--order 1 is linear in the rank-0 invariants; give --max-rank 0 with it, or --order 2.")
+        for wanted, name in ((self.hops, "--hops"), (self.long_range, "--long-range")):
+            if wanted and self.order < 3:
+                raise InputError(f"{name} couples the channels of the cubic part; give --order 3 with it.")
+            if wanted and self.scope is Scope.OWN:
+                raise InputError(f"{name} shares a loss between two agents; it is for --scope shared only.")
         for name, value in (
             ("--ridge", self.ridge),
             ("--net-force-weight", self.net_force_weight),
@@ -196,6 +217,11 @@ class DesignMatrix:
     symbols, settings, radial, wall
     cubic : Cubic, optional
         Channels and offsets of the cubic part, for order 3; its coefficients do not matter.
+
+    Attributes
+    ----------
+    columns : int
+        Of one species: w, W, the cubic part, hops and waves.
     """
 
     def __init__(
@@ -215,7 +241,17 @@ class DesignMatrix:
         n_channels = cubic.n_channels if cubic is not None else 0
         if cubic is not None:
             self._tightness = tightness(cubic.saturation, settings.max_rank)
-        self.columns = design.n_features(self.n_fields, settings.order, settings.max_rank, n_channels)
+        local = design.n_features(self.n_fields, settings.order, settings.max_rank, n_channels)
+        n, widths = len(symbols), np.array(WAVE_WIDTHS)
+        self._hops, self._waves = None, None
+        if settings.hops:
+            self._hops = Hops(np.zeros((n, len(columns(n, radial.n_radial, n_channels)))))
+        if settings.long_range:
+            nothing = np.zeros((n, len(columns(n, len(widths), NUMBERS))))
+            self._waves = Waves(widths, LONGEST_WAVE_VECTOR, nothing)
+        parts = (self._hops, self._waves)
+        self._first = np.cumsum([local, *(one.coefficients.shape[1] if one is not None else 0 for one in parts)])
+        self.columns = int(self._first[-1])
         self._index = design.feature_index(self.n_fields, settings.max_rank)
         rows = TABLE_ROWS[Precision.DOUBLE]
         self._table = radial.table(rows)
@@ -248,6 +284,12 @@ class DesignMatrix:
                     "saturation": self.cubic.saturation.tolist(),
                 }
             ),
+            **({"hops": True} if self._hops is not None else {}),
+            **(
+                {}
+                if self._waves is None
+                else {"long_range": True, "widths": self._waves.widths.tolist(), "longest": self._waves.reach}
+            ),
         }
 
     @classmethod
@@ -268,6 +310,8 @@ class DesignMatrix:
                 cutoff=float(form["cutoff"]),
                 n_channels=int(form.get("n_channels", FitSettings.n_channels)),
                 saturation=float(form["saturation"][0]) if "saturation" in form else FitSettings.saturation,
+                hops=bool(form.get("hops", False)),
+                long_range=bool(form.get("long_range", False)),
             )
             channels, offsets, saturation = (
                 np.array(form.get(key, []), np.float64) for key in ("channels", "offsets", "saturation")
@@ -314,6 +358,8 @@ class DesignMatrix:
             ranges=ranges,
             card=card or {},
             cubic=self.cubic,
+            hops=self._hops,
+            waves=self._waves,
         )
         return empty.with_coefficients(coefficients.reshape(n, self.columns))
 
@@ -373,12 +419,50 @@ class DesignMatrix:
             neighbor, value, slope = self._seen
             seen = value.copy(), slope.copy()
             design.saturate(species, self._pairs[3], neighbor, self._tightness, *seen)
-            first_column = self.columns - self.cubic.coefficients.shape[1]
+            first_column = self._first[0] - self.cubic.coefficients.shape[1]
             design.cubic_rows(
                 species, self._pairs[3], neighbor, *seen, *monomials(self.cubic.n_channels, self.settings.max_rank),
                 self.settings.scope is Scope.SHARED, self.columns, first_column, rows,
             )  # fmt: skip
+            self._add_mutual(positions, species, box, neighbor, seen, rows)
         return rows, wall, fields, shortest
+
+    def _add_mutual(
+        self,
+        positions: NDArray[np.float64],
+        species: NDArray[np.int32],
+        box: NDArray[np.float64],
+        neighbor: NDArray[np.int64],
+        seen: tuple[NDArray[np.float64], NDArray[np.float64]],
+        rows: NDArray[np.float64],
+    ) -> None:
+        """The columns of hops and waves, for the frame of the last call of `fields`."""
+        assert self.cubic is not None
+        value, slope = seen
+        n, n_channels = len(self.symbols), self.cubic.n_channels
+        numbers = np.ascontiguousarray(value[:, :n_channels])
+
+        def by_number(fields: NDArray[np.float64], n_functions: int, first: int, which: slice) -> None:
+            """What they make by way of the channels: of the numbers `which`, the first is the leading channel."""
+            column, partner = (array[:, which] for array in touched(n, n_functions, fields.shape[3]))
+            species_of, column = np.divmod(column, len(columns(n, n_functions, fields.shape[3])))
+            b, f, d = np.moveaxis(partner[species], -1, 0)
+            of_number = fields[np.arange(len(species))[:, None, None], b, f, d]
+            column = np.ascontiguousarray(species_of * self.columns + first + column)
+            design.number_rows(species, self._pairs[3], neighbor, slope, column, of_number, rows)
+
+        if self._hops is not None:
+            first, n_radial = int(self._first[0]), self.radial.n_radial
+            fields = np.empty((len(species), n, n_radial, n_channels))
+            design.hop_fields(*self._pairs, self._table, numbers, fields)
+            design.hop_rows(*self._pairs, self._table, numbers, self.columns, first, rows)
+            by_number(fields, n_radial, first, slice(None))
+        if self._waves is not None:
+            first, widths = int(self._first[1]), self._waves.widths
+            fields = design.long_range(
+                positions, species, box, widths, self._waves.reach, numbers[:, 0], self.columns, first, rows
+            )
+            by_number(fields, len(widths), first, slice(1, None))
 
     def _components(self, species: NDArray[np.int32]) -> tuple[NDArray[Any], ...]:
         """What `kernels.design.components` makes of the frame of the last call of `fields`."""
@@ -566,8 +650,9 @@ def witness_settings(settings: FitSettings, smallest_edge: float, n_species: int
     n_fields = n_species * richer.n_radial
     most = min(max(WITNESS_CHANNELS, settings.n_channels + 2 if settings.order == 3 else 0), WIDE, n_fields)
     for n_channels in range(most, 0, -1):
-        columns = n_species * design.n_features(n_fields, 3, richer.max_rank, n_channels)
-        if columns * ROWS_PER_COLUMN <= n_rows:
+        size = design.n_features(n_fields, 3, richer.max_rank, n_channels)
+        size += len(columns(n_species, richer.n_radial, n_channels)) * richer.hops
+        if n_species * size * ROWS_PER_COLUMN <= n_rows:
             return replace(richer, order=3, n_channels=n_channels)
     return replace(richer, order=max(settings.order, 2))
 
@@ -849,8 +934,9 @@ class _Fit:
             raise InputError(f"--channels {settings.n_channels} is more than there are fields: {matrix.n_fields}.")
 
         def make(cubic: Cubic | None) -> DesignMatrix:
-            order = 2 if cubic is None else 3
-            return DesignMatrix(matrix.symbols, replace(settings, order=order), matrix.radial, matrix.wall, cubic)
+            # Channels are found without the parts that couple them between agents.
+            one = replace(settings, order=2 if cubic is None else 3, hops=False, long_range=False)
+            return DesignMatrix(matrix.symbols, one, matrix.radial, matrix.wall, cubic)
 
         def sample(system: LabelledFrames, index: int) -> Sample:
             positions, forces = (np.asarray(array[index], np.float64) for array in (system.positions, system.forces))
@@ -867,7 +953,7 @@ class _Fit:
             [sample(*place) for place in sampled], make, settings.n_channels, settings.channel_steps,
             max(settings.ridge, WITNESS_RIDGE), self.stage("channels"),
         )  # fmt: skip
-        return make(cubic)
+        return DesignMatrix(matrix.symbols, settings, matrix.radial, matrix.wall, cubic)
 
     def stage(self, name: str, upto: float | None = None) -> Progress:
         """Progress within one step of the fit."""

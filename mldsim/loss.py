@@ -1,10 +1,10 @@
 """The loss model: what each agent minimises, and its file.
 
-    L_a = w_a . s + 1/2 sum_l A^l : W_a^l : A^l + cubic + wall
+    L_a = w_a . s + 1/2 sum_l A^l : W_a^l : A^l + cubic + hops + waves + wall
 
-with the invariants s (rank 0 of the fields A) of `kernels.reference` and the cubic part of `kernels.cubic`, one set of
-coefficients per species a. A model file is JSON
-text with a schema version; it is validated field by field before anything is built from it, and never executed.
+with the invariants s (rank 0 of the fields A) of `kernels.reference`, the cubic part of `kernels.cubic` and the parts
+that are not local of `kernels.mutual`, one set of coefficients per species a. A model file is JSON text with a schema
+version; it is validated field by field before anything is built from it, and never executed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 FORMAT = "mldsim-loss-model"
 SCHEMA = 3
-"""2 added the committee, 3 the cubic part."""
+"""2 added the committee, 3 the cubic part and those that are not local."""
 
 # What a file from a stranger may ask of memory and arithmetic; every sensible model is far inside.
 LARGEST_FILE = 64 * 2**20
@@ -41,8 +41,13 @@ LARGEST_NUMBER = 1e20
 MOST_FUNCTIONS, MOST_TERMS = 64, 256
 MOST_DRAWS = 64
 MOST_CHANNELS = 8
+MOST_WIDTHS, LONGEST_WAVE_VECTOR = 8, 4.0
 SHORTEST_CUTOFF = 1.0
 """angstrom; a shorter one would not reach along a bond."""
+
+
+PARTS = ("cubic", "hops", "waves")
+"""What a loss can have beyond the quadratic, in the order of the columns."""
 
 
 class Scope(enum.Enum):
@@ -129,6 +134,38 @@ class Cubic:
 
 
 @dataclass(frozen=True)
+class Hops:
+    """The part that couples the channels of neighbours; see `kernels.mutual`.
+
+    Attributes
+    ----------
+    coefficients : (n_species, n_columns) float64, eV
+        In the order of `kernels.mutual.columns`, with the radial functions and the channels of rank 0.
+    """
+
+    coefficients: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Waves:
+    """The long-range part; see `kernels.waves`.
+
+    Attributes
+    ----------
+    widths : (n_widths,) float64, 1/angstrom
+        a of each function.
+    reach : float, 1/angstrom
+        k_c: there are no longer wave vectors.
+    coefficients : (n_species, n_columns) float64, eV angstrom
+        In the order of `kernels.mutual.columns`, with these functions and the numbers 1 and leading channel.
+    """
+
+    widths: NDArray[np.float64]
+    reach: float
+    coefficients: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class LossModel:
     """Losses of all species.
 
@@ -156,6 +193,9 @@ class LossModel:
         For the doubt of each agent, if the model was fitted with it.
     cubic : Cubic or None
         When `order` is 3.
+    hops : Hops or None
+    waves : Waves or None
+        Both see the channels of the cubic part, and are for shared scope.
     """
 
     name: str
@@ -172,6 +212,8 @@ class LossModel:
     card: Mapping[str, Any] = field(default_factory=dict)
     committee: Committee | None = None
     cubic: Cubic | None = None
+    hops: Hops | None = None
+    waves: Waves | None = None
 
     @property
     def cutoff(self) -> float:
@@ -189,7 +231,8 @@ class LossModel:
         Parameters
         ----------
         columns : (n_species, n_columns) float64, eV
-            In the order of `kernels.design`: w, then the upper triangle of W of each rank, then the cubic part.
+            In the order of `kernels.design`: w, then the upper triangle of W of each rank, then the cubic part, hops
+            and waves.
         """
         n = self.linear.shape[1]
         quadratic = np.zeros_like(self.quadratic)
@@ -200,18 +243,24 @@ class LossModel:
                 triangle = columns[:, n + rank * size : n + (rank + 1) * size]
                 quadratic[:, rank, upper[0], upper[1]] = triangle
                 quadratic[:, rank, upper[1], upper[0]] = triangle
-        cubic = self.cubic
-        if cubic is not None:
-            cubic = replace(cubic, coefficients=columns[:, columns.shape[1] - cubic.coefficients.shape[1] :].copy())
-        return replace(self, linear=columns[:, :n].copy(), quadratic=quadratic, committee=None, cubic=cubic)
+        parts: dict[str, Any] = {}
+        end = columns.shape[1]
+        for name in reversed(PARTS):
+            part = getattr(self, name)
+            if part is not None:
+                begin = end - part.coefficients.shape[1]
+                parts[name] = replace(part, coefficients=columns[:, begin:end].copy())
+                end = begin
+        return replace(self, linear=columns[:, :n].copy(), quadratic=quadratic, committee=None, **parts)
 
     @property
     def n_parameters(self) -> int:
         """Fitted numbers of all species together."""
         n: int = self.linear.shape[1]
         quadratic = (self.max_rank + 1) * n * (n + 1) // 2 if self.order >= 2 else 0
-        cubic: int = self.cubic.coefficients.shape[1] if self.cubic is not None else 0
-        return len(self.symbols) * (n + quadratic + cubic)
+        parts = (self.cubic, self.hops, self.waves)
+        more: int = sum(one.coefficients.shape[1] for one in parts if one is not None)
+        return len(self.symbols) * (n + quadratic + more)
 
 
 def _file_schema() -> type[BaseModel]:
@@ -252,6 +301,15 @@ def _file_schema() -> type[BaseModel]:
         linear: list[finite]
         quadratic: list[list[finite]]
         cubic: CubicEntry | None = None
+        hops: list[finite] | None = None
+        waves: list[finite] | None = None
+
+    class WavesEntry(Strict):
+        widths_1_A: Annotated[  # noqa: N815
+            list[Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)]],
+            Field(min_length=1, max_length=MOST_WIDTHS),
+        ]
+        longest_1_A: Annotated[float, Field(gt=0, le=LONGEST_WAVE_VECTOR, allow_inf_nan=False)]  # noqa: N815
 
     class RangesEntry(Strict):
         distances_A: dict[str, span]  # noqa: N815
@@ -278,6 +336,7 @@ def _file_schema() -> type[BaseModel]:
         cutoff_A: Annotated[float, Field(gt=0, le=20, allow_inf_nan=False)]  # noqa: N815
         radial: RadialEntry
         wall: WallEntry
+        waves: WavesEntry | None = None
         losses: dict[str, LossEntry]
         fitted_ranges: RangesEntry
         card: dict[str, Any]
@@ -503,6 +562,7 @@ def _validated(content: dict[str, Any], where: str) -> LossModel:
         card=entry.card,
         cubic=_cubic({a: entry.losses[a].cubic for a in symbols}, entry.order, entry.max_rank, n_fields, where),
     )
+    model = _not_local(entry, model, where)
     if entry.committee is None:
         return model
     return replace(model, committee=_committee(entry.committee, model, where))
@@ -536,6 +596,34 @@ def _cubic(entries: Mapping[str, Any], order: int, max_rank: int, n_fields: int,
         return None
     found = list(entries.values())
     return Cubic(*(np.array([getattr(one, name) for one in found], np.float64) for name in Cubic.__dataclass_fields__))
+
+
+def _not_local(entry: Any, model: LossModel, where: str) -> LossModel:
+    """The model with the hops and waves of its file."""
+    from mldsim.kernels.mutual import columns
+
+    def coefficients(name: str, n_functions: int, n_numbers: int) -> NDArray[np.float64]:
+        wanted = len(columns(len(model.symbols), n_functions, n_numbers))
+        lists = [getattr(entry.losses[symbol], name) for symbol in model.symbols]
+        for symbol, found in zip(model.symbols, lists, strict=True):
+            field = f"{where}: the field 'losses.{symbol}.{name}'"
+            if found is None:
+                raise InputError(f"{field} is missing, which other fields ask for.")
+            if model.cubic is None or model.scope is not Scope.SHARED:
+                raise InputError(f"{field} is for models of order 3 and of shared scope only.")
+            if len(found) != wanted:
+                raise InputError(f"{field} has {len(found)} numbers where {wanted} belong.")
+        return np.array(lists, np.float64)
+
+    if any(loss.hops is not None for loss in entry.losses.values()):
+        n_channels = 0 if model.cubic is None else model.cubic.n_channels
+        model = replace(model, hops=Hops(coefficients("hops", model.radial.n_radial, n_channels)))
+    if entry.waves is not None:
+        widths = np.array(entry.waves.widths_1_A, np.float64)
+        model = replace(model, waves=Waves(widths, entry.waves.longest_1_A, coefficients("waves", len(widths), 2)))
+    elif any(loss.waves is not None for loss in entry.losses.values()):
+        raise InputError(f"{where}: the field 'waves' is missing, which the losses ask for.")
+    return model
 
 
 def _committee(entry: Any, model: LossModel, where: str) -> Committee:
@@ -648,11 +736,18 @@ def _content(model: LossModel) -> dict[str, Any]:
             "stiffness_eV_A2": model.wall.stiffness,
             "radius_A": {name: float(model.wall.radius[ab]) for name, ab in pairs.items()},
         },
+        **(
+            {}
+            if model.waves is None
+            else {"waves": {"widths_1_A": rounded(model.waves.widths), "longest_1_A": model.waves.reach}}
+        ),
         "losses": {
             symbol: {
                 "linear": rounded(model.linear[i]),
                 "quadratic": [rounded(w[upper]) for w in model.quadratic[i]] if model.order >= 2 else [],
                 **({} if model.cubic is None else {"cubic": cubic_entry(model.cubic, i)}),
+                **({} if model.hops is None else {"hops": rounded(model.hops.coefficients[i])}),
+                **({} if model.waves is None else {"waves": rounded(model.waves.coefficients[i])}),
             }
             for i, symbol in enumerate(symbols)
         },

@@ -15,16 +15,18 @@ from numba import config
 from numpy.typing import NDArray
 
 from mldsim.evaluator import Evaluation, Evaluator
-from mldsim.kernels import cuda
+from mldsim.kernels import cuda, mutual
 from mldsim.kernels.cubic import features
-from mldsim.kernels.reference import descend, neighbors_of
-from mldsim.loss import Cubic, FittedRanges, LossModel, Scope, Wall
+from mldsim.kernels.reference import NotLocal, descend, neighbors_of
+from mldsim.loss import Cubic, FittedRanges, Hops, LossModel, Scope, Wall, Waves
 from mldsim.parameters import DeviceKind, Precision
 from mldsim.radial import water_basis
 
 CUTOFF = 4.3
 COMPARED_WITH_CPU = 2
 """The highest rank whose kernels are compared with those of the CPU, too."""
+NOT_LOCAL = 1
+"""That with the parts that are not local, which do not care about it."""
 
 Array = NDArray[np.float64]
 
@@ -68,23 +70,30 @@ def compared(max_rank: int) -> dict[str, object]:
     repeats = True
     columns = features(n_channels, max_rank)
     for (positions, species, box), scope, precision in cases:
-        # With and without a cubic part, which does not care about the scope.
-        cubic = None
+        # With and without a cubic part, which does not care about the scope, and with those that are not local.
+        cubic, parts, not_local = None, {}, NotLocal()
         if scope is Scope.SHARED:
             cubic = Cubic(
                 rng.normal(size=(2, max_rank + 1, n_channels, width)) * 0.2, rng.normal(size=(2, n_channels)),
                 np.array([1.0, 2.0]), rng.normal(size=(2, len(columns))) * 0.05,
             )  # fmt: skip
+            if max_rank == NOT_LOCAL:
+                hops, waves = (rng.normal(size=(2, len(mutual.columns(2, n, 2)))) * 0.2 for n in (n_radial, 1))
+                parts = {"hops": Hops(hops), "waves": Waves(np.array([0.5]), 1.9, waves)}
+                not_local = NotLocal(
+                    mutual.strengths(hops, n_radial, 2), mutual.strengths(waves, 1, 2), np.array([0.5]), 1.9
+                )
         model = LossModel(
             "test", ("O", "H"), np.array([15.999, 1.008]), scope, 3 if cubic else 2, max_rank,
             water_basis(("O", "H"), n_radial, CUTOFF), Wall(30.0, np.array([[2.6, 1.0], [1.0, 1.7]])),
             rng.normal(size=(2, width)) * 0.1, quadratic + quadratic.transpose(0, 1, 3, 2),
-            FittedRanges({}, np.zeros((2, width, 2))), cubic=cubic,
+            FittedRanges({}, np.zeros((2, width, 2))), cubic=cubic, **parts,
         )  # fmt: skip
         losses, forces = descend(
             positions, species, box, CUTOFF, model.radial.exponent, model.radial.coefficients, model.linear,
             model.quadratic, model.wall.radius, model.wall.stiffness, scope is Scope.SHARED,
             None if cubic is None else (cubic.channels, cubic.offsets, cubic.saturation, columns, cubic.coefficients),
+            not_local,
         )  # fmt: skip
         closest = closest_pair(positions, species, box, model.wall.radius)
         covered["wall"] |= closest < 1.0

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from mldsim.kernels.cubic import features
-from mldsim.loss import Cubic, FittedRanges, LossModel, Scope, Wall
+from mldsim.kernels.mutual import columns
+from mldsim.loss import Cubic, FittedRanges, Hops, LossModel, Scope, Wall, Waves
 from mldsim.radial import water_basis
 
 N_RADIAL = 4
@@ -25,8 +26,26 @@ def random_cubic(rank: int, n_channels: int, n_fields: int, seed: int = 0) -> Cu
     )
 
 
+def random_hops(n_channels: int, n_radial: int, seed: int = 0) -> Hops:
+    rng = np.random.default_rng(seed + 1)
+    return Hops(rng.normal(size=(2, len(columns(2, n_radial, n_channels)))) * 0.1)
+
+
+def random_waves(seed: int = 0) -> Waves:
+    rng = np.random.default_rng(seed + 2)
+    return Waves(np.array([0.3, 0.7, 1.5]), 2.1, rng.normal(size=(2, len(columns(2, 3, 2)))) * 0.3)
+
+
 def random_model(
-    rank: int, scope: Scope, *, n_radial: int = N_RADIAL, cutoff: float = 4.5, n_channels: int = 0, seed: int = 0
+    rank: int,
+    scope: Scope,
+    *,
+    n_radial: int = N_RADIAL,
+    cutoff: float = 4.5,
+    n_channels: int = 0,
+    hops: bool = False,
+    waves: bool = False,
+    seed: int = 0,
 ) -> LossModel:
     """A loss model with random coefficients and a wall that some pairs of `water` are inside of."""
     rng = np.random.default_rng(seed)
@@ -45,6 +64,8 @@ def random_model(
         quadratic=quadratic + quadratic.transpose(0, 1, 3, 2),
         ranges=FittedRanges({}, np.zeros((2, fields, 2))),
         cubic=random_cubic(rank, n_channels, fields, seed) if n_channels else None,
+        hops=random_hops(n_channels, n_radial, seed) if hops else None,
+        waves=random_waves(seed) if waves else None,
     )
 
 

@@ -99,16 +99,25 @@ def test_compiles_to_ptx(precision: str, cc: tuple[int, int], compiler: Any) -> 
     from mldsim.kernels import cuda
 
     real = types.float32 if precision == "float32" else types.float64
-    gradients, forces = cuda.kernels(2, 8, 3, np.dtype(precision).type)
+    np_real = np.dtype(precision).type
+    gradients, forces = cuda.kernels(2, 8, 3, 4, np_real)
     rows = types.Array(real, 2, "C")
     pairs = (rows, types.int32[::1], rows, types.int32[::1], types.int32[:, ::1])
     radial = (real, real, real, types.Array(real, 5, "C"))
     three, four, five, six = (types.Array(real, n, "C") for n in (3, 4, 5, 6))
-    add_cubic = cuda.cubic_kernel(2, 8, 3, 4, np.dtype(precision).type)
+    add_cubic, add_hops = cuda.cubic_kernel(2, 8, 3, 4, np_real), cuda.hop_kernel(2, 8, 4, np_real)
+    give_back, waves = cuda.give_back_kernel(2, 8, 4, np_real), cuda.wave_kernels(2, np_real)
+    tabulate, sum_up, give = waves
+    kinds, vectors, vector = types.int32[::1], types.int32[:, ::1], real[::1]
     for kernel, signature in (
         (gradients, (*pairs, *radial, three, six, rows, real, real[::1], four, real[::1], four)),
-        (add_cubic, (types.int32[::1], four, five, rows, rows, five, real[::1], four)),
-        (forces, (*pairs, *radial, four, rows, real, real, rows)),
+        (add_cubic, (kinds, four, five, rows, rows, five, vector, four, rows, rows)),
+        (add_hops, (*pairs, *radial, rows, five, five, vector, rows, four)),
+        (tabulate, (rows, vector, rows, kinds, four, vector)),
+        (sum_up, (vectors, kinds, four, vector, five, three)),
+        (give, (kinds, vector, vectors, kinds, four, vector, three, three, vector, rows, rows)),
+        (give_back, (kinds, five, rows, rows, rows, four)),
+        (forces, (*pairs, *radial, four, rows, real, real, rows, four, rows, rows)),
     ):
         ptx = compiler(kernel.py_func, signature, cc)
         assert f".target sm_{cc[0]}{cc[1]}" in ptx
@@ -124,4 +133,4 @@ def test_a_model_too_large_for_a_block_is_refused_in_one_sentence() -> None:
     from mldsim.kernels import cuda
 
     with pytest.raises(ValueError, match=r"shared memory .* use the CPU\.$"):
-        cuda.kernels(8, 32, 3, np.float64)
+        cuda.kernels(8, 32, 3, 0, np.float64)

@@ -9,6 +9,7 @@ from mldsim.errors import InputError
 from mldsim.evaluator import Evaluator
 from mldsim.kernels import reference
 from mldsim.kernels.cubic import features
+from mldsim.kernels.mutual import strengths
 from mldsim.loss import LossModel, Scope
 from mldsim.parameters import DeviceKind, Precision
 
@@ -24,8 +25,16 @@ def oracle(model: LossModel, positions, species, box):
     return reference.descend(
         positions, species, box, model.cutoff, model.radial.exponent, model.radial.coefficients, model.linear,
         model.quadratic, model.wall.radius, model.wall.stiffness, model.scope is Scope.SHARED,
-        third,
+        third, not_local(model),
     )  # fmt: skip
+
+
+def not_local(model: LossModel) -> reference.NotLocal:
+    hops, waves = model.hops, model.waves
+    return reference.NotLocal(
+        None if hops is None else strengths(hops.coefficients, model.radial.n_radial, model.cubic.n_channels),
+        *(() if waves is None else (strengths(waves.coefficients, len(waves.widths), 2), waves.widths, waves.reach)),
+    )
 
 
 def evaluator(model, species, box, precision=Precision.DOUBLE):

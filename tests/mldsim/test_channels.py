@@ -11,9 +11,18 @@ from mldsim.channels import Moments, leading, whitened
 from mldsim.dataset import LabelledFrames
 from mldsim.errors import InputError
 from mldsim.evaluator import Evaluator
-from mldsim.inference import DesignMatrix, FitSettings, fit, force_errors, infer
+from mldsim.inference import (
+    LONGEST_WAVE_VECTOR,
+    WAVE_WIDTHS,
+    DesignMatrix,
+    FitSettings,
+    fit,
+    force_errors,
+    infer,
+)  # fmt: skip
 from mldsim.kernels.cubic import features
-from mldsim.loss import Cubic, FittedRanges, LossModel, Scope
+from mldsim.kernels.mutual import columns
+from mldsim.loss import Cubic, FittedRanges, Hops, LossModel, Scope, Waves
 from mldsim.parameters import DeviceKind, Precision
 from mldsim.radial import water_basis
 
@@ -144,6 +153,61 @@ def test_doubt_is_told_of_a_cubic_model() -> None:
     assert found.committee.draws.shape[2] == found.n_columns
     assert found.committee.witness is not None
     assert found.committee.witness.cubic is not None
+
+
+@pytest.fixture(scope="module")
+def not_local() -> LossModel:
+    rng = np.random.default_rng(8)
+    hops, waves = (rng.normal(size=(2, len(columns(2, n, N_CHANNELS)))) * 0.1 for n in (4, len(WAVE_WIDTHS)))
+    parts = {"hops": Hops(hops), "waves": Waves(np.array(WAVE_WIDTHS), LONGEST_WAVE_VECTOR, waves)}
+    return dataclasses.replace(known_model(Scope.SHARED), **parts)
+
+
+NOT_LOCAL = dataclasses.replace(SETTINGS, hops=True, long_range=True)
+
+
+def test_what_is_not_local_is_recovered_when_the_channels_are_known(not_local: LossModel) -> None:
+    matrix = DesignMatrix(not_local.symbols, NOT_LOCAL, not_local.radial, WALL, not_local.cubic)
+    known = disordered_water(not_local, 40)
+    rows, targets = [], []
+    for positions, forces, box in zip(known.positions, known.forces, known.boxes, strict=True):
+        found, wall, _, _ = matrix.rows(positions, SPECIES, box)
+        rows.append(found)
+        targets.append(forces.ravel() - wall)
+    theta, *_ = np.linalg.lstsq(np.concatenate(rows), np.concatenate(targets))
+    found = matrix.model(theta, "found", not_local.ranges)
+    unseen = disordered_water(not_local, 3, seed=9)
+    assert force_errors(found, [unseen]).rmse < 1e-6 * force_errors(found, [unseen]).rms
+    local = dataclasses.replace(found, hops=None, waves=None)
+    assert force_errors(local, [unseen]).rmse > 0.01 * force_errors(found, [unseen]).rms
+
+
+def test_sums_and_doubt_know_what_is_not_local(not_local: LossModel) -> None:
+    first, second = disordered_water(not_local, 20), disordered_water(not_local, 10, seed=1)
+    settings = dataclasses.replace(NOT_LOCAL, channel_steps=0, ridge=1e-6)
+    before = infer([first], settings, keep_bad_frames=True, doubt=True)
+    assert before.model.hops is not None
+    assert before.model.waves is not None
+    assert before.model.committee is not None
+    assert before.model.committee.draws.shape[2] == before.model.n_columns
+    assert before.model.committee.witness is not None
+    assert before.model.committee.witness.hops is not None
+    again = DesignMatrix.from_form(before.kept.model.form)
+    assert (again.settings.hops, again.settings.long_range) == (True, True)
+    assert again.size == before.kept.model.size == before.model.n_parameters
+    extended = infer([second], settings, known=before.kept, keep_bad_frames=True)
+    assert extended.model.hops is not None
+    with pytest.raises(InputError, match="kept sums are of --hops True, and False was asked for"):
+        infer([second], dataclasses.replace(settings, hops=False), known=before.kept)
+
+
+@pytest.mark.parametrize("part", ["hops", "long_range"])
+def test_what_is_not_local_asks_for_channels_and_shared_scope(part: str) -> None:
+    option = f"--{part.replace('_', '-')}"
+    with pytest.raises(InputError, match=f"{option} couples the channels of the cubic part; give --order 3 with it"):
+        FitSettings(order=2, **{part: True})
+    with pytest.raises(InputError, match=f"{option} .* is for --scope shared only"):
+        FitSettings(order=3, scope=Scope.OWN, **{part: True})
 
 
 def test_more_channels_than_fields_are_refused() -> None:

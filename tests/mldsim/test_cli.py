@@ -151,6 +151,8 @@ def call(capsys: pytest.CaptureFixture[str]) -> Call:
         ("fit {shelf}/data.h5 -o m.json --order 3 --channel-steps -1", "--channel-steps must lie between 0 and 20"),
         ("fit {shelf}/data.h5 -o m.json --channels 5", "give --order 3 with them"),
         ("fit {shelf}/data.h5 -o m.json --order 1", "--max-rank 0"),
+        ("fit {shelf}/data.h5 -o m.json --hops", "give --order 3 with it"),
+        ("fit {shelf}/data.h5 -o m.json --order 3 --long-range --scope own", "for --scope shared only"),
         ("fit {shelf}/data.h5 -o m.json --max-rank 4", "--max-rank must lie between 0 and 3"),
         ("fit {shelf}/data.h5 -o m.json --ridge nan", "--ridge"),
         ("fit {shelf}/data.h5 -o m.json --holdout 1", "less than 1; 1 was given"),
@@ -342,6 +344,18 @@ def test_a_cubic_fit_is_written_and_evaluated(call: Call, shelf: Path) -> None:
     # Eight invariants, their 36 products, and four products of three channels, for each species.
     assert result.json["parameters"] == 2 * (8 + 36 + 4)
     assert call("info", "m.json", "--json").json["order"] == 3
+    assert call("evaluate", "m.json", shelf / "data.h5", "--json").json["frames"] == 6
+
+
+def test_a_fit_that_is_not_local_is_written_and_evaluated(call: Call, shelf: Path) -> None:
+    line = ("fit", shelf / "data.h5", "-o", "m.json", "--max-rank", "0", "--radial", "4", "--cutoff", "4.5")
+    more = ("--order", "3", "--channels", "2", "--channel-steps", "0", "--hops", "--long-range", "--holdout", "0")
+    result = call(*line, *more, "--json")
+    assert result.code == 0
+    # As a cubic one, and three products of two numbers for each function of a pair: of four, and of four.
+    assert result.json["parameters"] == 2 * (8 + 36 + 4 + 2 * 4 * 3 + 2 * 4 * 3)
+    told = call("info", "m.json", "--json")
+    assert (told.json["hops"], told.json["long_range"]) == (True, True)
     assert call("evaluate", "m.json", shelf / "data.h5", "--json").json["frames"] == 6
 
 

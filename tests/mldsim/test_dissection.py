@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from mldsim.dissection import dissect
-from mldsim.kernels import cubic, reference
-from mldsim.loss import Cubic, Scope, load_model
+from mldsim.kernels import cubic, mutual, reference
+from mldsim.loss import Cubic, Hops, Scope, Waves, load_model
 from mldsim.water import water_box
 
 
@@ -41,23 +41,37 @@ def with_cubic(model, saturation):
     return replace(model, order=3, cubic=part, committee=None)
 
 
+def with_hops_and_waves(model):
+    """The model with a cubic part and with those that are not local."""
+    rng = np.random.default_rng(5)
+    hops, waves = (rng.normal(0, 0.05, (2, len(mutual.columns(2, *n)))) for n in ((model.radial.n_radial, 3), (2, 2)))
+    return replace(with_cubic(model, 2.0), hops=Hops(hops), waves=Waves(np.array([0.4, 0.8]), 1.8, waves))
+
+
 def of_reference(model, state):
     """Losses by the oracle."""
     part = model.cubic
-    extra = None
+    extra, not_local = None, None
+    if model.hops is not None:
+        strengths = mutual.strengths(model.hops.coefficients, model.radial.n_radial, 3)
+        far = mutual.strengths(model.waves.coefficients, 2, 2)
+        not_local = reference.NotLocal(strengths, far, model.waves.widths, model.waves.reach)
     if part is not None:
         features = cubic.features(part.n_channels, model.max_rank)
         extra = (part.channels, part.offsets, part.saturation, features, part.coefficients)
     return reference.descend(
         state.positions, state.species, state.box, model.cutoff, model.radial.exponent, model.radial.coefficients,
         model.linear, model.quadratic, model.wall.radius, model.wall.stiffness, model.scope is Scope.SHARED, extra,
+        not_local,
     )[0]  # fmt: skip
 
 
-@pytest.mark.parametrize("change", ["as it is", "own", "cubic", "saturated"])
+@pytest.mark.parametrize("change", ["as it is", "own", "cubic", "saturated", "not local"])
 def test_terms_and_shares_add_up_to_the_loss(model, small, change):
     if change == "own":
         model = replace(model, scope=Scope.OWN)
+    elif change == "not local":
+        model = with_hops_and_waves(model)
     elif change != "as it is":
         model = with_cubic(model, 2.0 if change == "saturated" else 1e6)
     # Closer than in any liquid, so that the wall has a share too.

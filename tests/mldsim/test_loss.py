@@ -1,5 +1,6 @@
 """Model files: what is saved comes back, what cannot be right is refused in one sentence."""
 
+import dataclasses
 import json
 import os
 from collections.abc import Callable
@@ -13,7 +14,19 @@ import pytest
 from mldsim.errors import InputError, WorkFailed
 from mldsim.evaluator import Evaluator
 from mldsim.kernels.cubic import features
-from mldsim.loss import Cubic, FittedRanges, LossModel, Scope, Wall, load_model, save_model, shipped_models
+from mldsim.kernels.mutual import columns
+from mldsim.loss import (
+    Cubic,
+    FittedRanges,
+    Hops,
+    LossModel,
+    Scope,
+    Wall,
+    Waves,
+    load_model,
+    save_model,
+    shipped_models,
+)  # fmt: skip
 from mldsim.parameters import DeviceKind, Precision
 from mldsim.radial import water_basis
 
@@ -51,6 +64,14 @@ def some_cubic(rank: int) -> Cubic:
     )  # fmt: skip
 
 
+def not_local_model() -> LossModel:
+    """With hops of four functions of two channels, and waves of three widths."""
+    rng = np.random.default_rng(7)
+    hops, waves = (rng.normal(size=(2, len(columns(2, n, 2)))) for n in (4, 3))
+    parts = {"hops": Hops(hops), "waves": Waves(np.array([0.3, 0.6, 1.2]), 2.0, waves)}
+    return dataclasses.replace(some_model(1, 3), scope=Scope.SHARED, **parts)
+
+
 def forces(model: LossModel) -> np.ndarray:
     rng = np.random.default_rng(1)
     sites = np.array(np.unravel_index(np.arange(8), (2, 2, 2))).T * 3.2
@@ -76,6 +97,25 @@ def test_what_is_saved_comes_back(rank: int, order: int) -> None:
     assert back.ranges.invariants == pytest.approx(model.ranges.invariants, rel=1e-11)
     expected = forces(model)
     assert np.abs(forces(back) - expected).max() < 1e-9 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("parts", [("hops",), ("waves",), ("hops", "waves")], ids="-".join)
+def test_what_is_not_local_comes_back(parts: tuple[str, ...]) -> None:
+    model = dataclasses.replace(not_local_model(), **{name: None for name in ("hops", "waves") if name not in parts})
+    save_model(model, "m.json")
+    back = load_model("m.json")
+    assert back.n_parameters == model.n_parameters
+    for name in ("hops", "waves"):
+        mine, its = getattr(model, name), getattr(back, name)
+        assert (its is None) is (name not in parts)
+        if mine is not None:
+            assert its.coefficients == pytest.approx(mine.coefficients, rel=1e-11)
+    if model.waves is not None:
+        assert back.waves is not None
+        assert back.waves.reach == model.waves.reach
+        assert (back.waves.widths == model.waves.widths).all()
+    save_model(back, "again.json")
+    assert Path("again.json").read_bytes() == Path("m.json").read_bytes()
 
 
 def test_saving_what_was_loaded_changes_nothing() -> None:
@@ -237,6 +277,46 @@ def test_a_wrong_field_of_the_cubic_part_is_named(change: Callable[[dict], None]
     with pytest.raises(InputError) as refusal:
         load_model("m.json")
     assert told in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (at("scope", "own"), "'losses.O.hops' is for models of order 3 and of shared scope only"),
+        (at("losses.O.hops", None), "'losses.O.hops' is missing"),
+        (at("losses.H.hops", [1.0]), "'losses.H.hops' has 1 numbers where 24 belong"),
+        (at("losses.H.hops.3", "1"), "'losses.H.hops.3' must be a number"),
+        (at("losses.H.waves", None), "'losses.H.waves' is missing"),
+        (at("losses.H.waves", []), "'losses.H.waves' has 0 numbers where 18 belong"),
+        (without("waves"), "'waves' is missing"),
+        (without("waves.longest_1_A"), "'waves.longest_1_A' is missing"),
+        (at("waves.longest_1_A", 1e9), "'waves.longest_1_A' must be at most 4"),
+        (at("waves.longest_1_A", 0.0), "'waves.longest_1_A' must be greater than 0"),
+        (at("waves.widths_1_A", []), "'waves.widths_1_A' must be a list of at least 1"),
+        (at("waves.widths_1_A", [0.5] * 9), "'waves.widths_1_A' must be a list of at most 8"),
+        (at("waves.widths_1_A.1", 0.0), "'waves.widths_1_A.1' must be at least 0.01"),
+        (at("waves.charges", []), "'waves.charges' does not belong"),
+    ],
+)
+def test_a_wrong_field_of_what_is_not_local_is_named(change: Callable[[dict], None], told: str) -> None:
+    save_model(not_local_model(), "m.json")
+    content = json.loads(Path("m.json").read_text())
+    change(content)
+    Path("m.json").write_text(json.dumps(content))
+    with pytest.raises(InputError) as refusal:
+        load_model("m.json")
+    assert told in str(refusal.value)
+
+
+def test_parts_that_are_not_local_need_channels() -> None:
+    save_model(not_local_model(), "m.json")
+    content = json.loads(Path("m.json").read_text())
+    content["order"] = 2
+    for loss in content["losses"].values():
+        del loss["cubic"]
+    Path("m.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match="order 3 and of shared scope only"):
+        load_model("m.json")
 
 
 def spoiled(old: str, new: str) -> str:
