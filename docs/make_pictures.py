@@ -23,6 +23,7 @@ from mldsim.gui.main_window import MainWindow, save_image
 from mldsim.gui.preferences import Preferences
 from mldsim.gui.theme import Theme
 from mldsim.gui.viewport import Colouring
+from mldsim.gui.viewport.scales import ColourMap, Scale
 from mldsim.messages import DoubtSettings
 from mldsim.parameters import Parameters, Setup
 from mldsim.runner import Runner
@@ -42,9 +43,10 @@ def wait(seconds: float, until: Callable[[], bool] = lambda: False) -> None:
 
 
 def view(window: MainWindow) -> None:
-    """Gradient as colour, hydrogen bonds, the panel of the view."""
+    """Gradient as colour in a range that is fixed, hydrogen bonds, the panel of the view."""
     window._view_dock.raise_()
     window.set_colouring(Colouring.GRADIENT)
+    window.set_scale(Scale(ColourMap.MAGMA, (0.0, 3.0), backwards=True))
     window.actions_["hydrogen_bonds"].setChecked(True)
     wait(2.0)
 

@@ -116,7 +116,7 @@ class Picks:
             return ()
         if not self.picked:
             return tuple(range(topology.n_agents))
-        molecule = molecules_of(topology.n_agents, topology.bonds)
+        molecule = molecules_of(topology.n_agents, topology.bonds).astype(np.int64)
         return region(molecule, frame, self.picked[-1], self._panel.radius.value())
 
     def follow(self, reading: Reading) -> None:

@@ -51,6 +51,7 @@ class Palette(QDialog):
         super().__init__(parent, Qt.WindowType.Popup)
         self.setWindowTitle("Commands")
         self._commands = commands_of(menus)
+        self._items: list[QTreeWidgetItem] = []
         self.field = QLineEdit()
         self.field.setPlaceholderText("Type a few letters of a command")
         self.field.textChanged.connect(self._find)
@@ -74,7 +75,7 @@ class Palette(QDialog):
 
     def names(self) -> list[str]:
         """What is found now, best first."""
-        return [self.list.topLevelItem(row).text(0) for row in range(self.list.topLevelItemCount())]
+        return [item.text(0) for item in self._items]
 
     def showEvent(self, event: QEvent) -> None:  # noqa: N802
         super().showEvent(event)  # type: ignore[arg-type]
@@ -100,6 +101,7 @@ class Palette(QDialog):
         ranked = [(rank(typed, name), place) for place, (name, _) in enumerate(self._commands)]
         order = sorted((found, place) for found, place in ranked if found is not None)
         self.list.clear()
+        self._items = []
         native = QKeySequence.SequenceFormat.NativeText
         for _, place in order:
             name, action = self._commands[place]
@@ -110,17 +112,16 @@ class Palette(QDialog):
             item.setToolTip(0, action.toolTip())
             item.setDisabled(not action.isEnabled())
             self.list.addTopLevelItem(item)
-        for row in range(self.list.topLevelItemCount()):
-            if not self.list.topLevelItem(row).isDisabled():
-                self.list.setCurrentItem(self.list.topLevelItem(row))
-                break
+            self._items.append(item)
+        self._move(0)
 
     def _move(self, step: int) -> None:
-        rows = [row for row in range(self.list.topLevelItemCount()) if not self.list.topLevelItem(row).isDisabled()]
-        if rows:
-            now = self.list.indexOfTopLevelItem(self.list.currentItem())
-            place = rows.index(now) if now in rows else 0
-            self.list.setCurrentItem(self.list.topLevelItem(rows[min(max(place + step, 0), len(rows) - 1)]))
+        """Choose the command so many rows below; those that make no sense now are skipped."""
+        possible = [item for item in self._items if not item.isDisabled()]
+        if possible:
+            now = self.list.currentItem()
+            place = possible.index(now) if now in possible else 0
+            self.list.setCurrentItem(possible[min(max(place + step, 0), len(possible) - 1)])
 
     def _do(self, item: QTreeWidgetItem) -> None:
         if item.isDisabled():

@@ -143,8 +143,10 @@ class AgentsPanel(Panel):
         """Take the colours of a theme."""
         for button in self._buttons:
             button.colour(colours)
-        for bars in (self.terms, self.neighbours, *self.invariants):
+        for bars in (self.terms, self.neighbours):
             bars.colour(colours)
+        for slots in self.invariants:
+            slots.colour(colours)
 
     # --- built once ---
 

@@ -273,7 +273,8 @@ class Viewport(QObject):
         assert self._topology is not None
         assert self._frame is not None
         members = np.flatnonzero(self._molecules.molecule == self._molecules.molecule[agent])
-        return np.average(self._frame.positions[members], axis=0, weights=self._topology.masses[members])
+        masses = self._topology.masses[members]
+        return np.asarray(np.average(self._frame.positions[members], axis=0, weights=masses))
 
     def focus(self) -> None:
         """Bring what is picked to the middle of the view, and keep the molecule of the first there while it moves.
