@@ -20,6 +20,7 @@ from PySide6.QtWidgets import QApplication
 
 from mldsim.gui.app import _build_simulation
 from mldsim.gui.main_window import MainWindow, save_image
+from mldsim.gui.panels.loss import Kind
 from mldsim.gui.preferences import Preferences
 from mldsim.gui.theme import Theme
 from mldsim.gui.viewport import Colouring
@@ -92,7 +93,22 @@ def doubt(window: MainWindow) -> None:
     wait(240.0, lambda: len(window.instruments.doubt.plot.drawn("largest")[0]) > 25)
 
 
-SCENES: dict[str, Scene] = {"view": view, "picking": picking, "touch": touch, "analyses": analyses, "doubt": doubt}
+def loss(window: MainWindow) -> None:
+    """Pair curves of oxygen's loss where the run is."""
+    window.instruments.docks[2].raise_()
+    wait(120.0, lambda: window.instruments.loss.list.count() > 0)
+    window.instruments.loss.choose(Kind.PAIRS, 0)
+    wait(2.0)
+
+
+SCENES: dict[str, Scene] = {
+    "view": view,
+    "picking": picking,
+    "touch": touch,
+    "analyses": analyses,
+    "doubt": doubt,
+    "loss": loss,
+}
 
 
 def make(name: str, scene: Scene, size: tuple[int, int] = SIZE, theme: Theme = Theme.DARK) -> Path:

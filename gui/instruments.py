@@ -1,8 +1,10 @@
-"""The docks that watch a run, and what feeds them: analyses and doubt."""
+"""The docks that watch a run, and what feeds them: analyses, doubt and the loss."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -12,18 +14,36 @@ from PySide6.QtWidgets import QDialog, QDockWidget, QMainWindow, QWidget
 
 from mldsim.averages import Analyst, write_table
 from mldsim.errors import MldsimError
-from mldsim.frames import Samples
+from mldsim.frames import Frame, Samples, Topology
 from mldsim.gui import theme
 from mldsim.gui.dialogs.save import EXPORTS, PICTURES, SaveDialog
 from mldsim.gui.panels.analyses import AnalysesPanel
 from mldsim.gui.panels.doubt import DoubtPanel
+from mldsim.gui.panels.loss import LossPanel
+from mldsim.loss import LossModel, load_model
 from mldsim.messages import Command, Level, SaveDoubtful, Status, WatchDoubt
+from mldsim.parameters import Setup
+from mldsim.surroundings import Surroundings, surroundings
 from mldsim.watch import DoubtTable
 
 LOOK_MS = 250
 """Between two looks at what is new: analyses change twice a second."""
 
+LOSS_LOOKS = 4
+"""Looks between two at the loss: its pair curves move once in a second."""
+
 TABLES = "Comma-separated values (*.csv);;All files (*)"
+
+
+class System(Protocol):
+    """What is simulated, as the window knows it."""
+
+    @property
+    def setup(self) -> Setup: ...
+    @property
+    def topology(self) -> Topology | None: ...
+    @property
+    def frame(self) -> Frame | None: ...
 
 
 class Watched(Protocol):
@@ -40,6 +60,9 @@ class Watched(Protocol):
 class Desk(Protocol):
     """What the instruments need of the window around them."""
 
+    @property
+    def controller(self) -> System: ...
+
     def new_file(self, suffix: str) -> Path:
         """A name for a new file where the user last saved one."""
         ...
@@ -48,6 +71,20 @@ class Desk(Protocol):
     def tell(self, level: Level, text: str) -> None: ...
     def open_dialog(self, dialog: QDialog, accepted: Callable[[], None]) -> None: ...
     def save_image(self, image: QImage, path: Path) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A model of this name, and the surroundings that its agents have; None where it cannot be read."""
+
+    name: str
+    model: LossModel | None
+    seen: Surroundings | None
+
+
+def _look(name: str, known: LossModel | None, topology: Topology, frame: Frame) -> Looked:
+    model = known or load_model(name)
+    return Looked(name, model, surroundings(model, topology, frame) if model.symbols == topology.symbols else None)
 
 
 class Instruments(QObject):
@@ -68,11 +105,19 @@ class Instruments(QObject):
         self.analyst = Analyst(runner.samples)
         self.analyses = AnalysesPanel()
         self.doubt = DoubtPanel()
+        self.loss = LossPanel()
+        self._model = Looked("", None, None)
+        self._looker = ThreadPoolExecutor(1, "mldsim-looker")
+        self._looking: Future[Looked] | None = None
+        self._asked = ""
+        self._frame_seen: Frame | None = None
+        self._looks = LOSS_LOOKS
         self._seen = self._doubts_seen = -1
         self._status_seen: tuple[str, int] | None = None
         self.docks = [
             self._dock("Analyses", "dock_analyses", self.analyses, beside),
             self._dock("Doubt", "dock_doubt", self.doubt, beside),
+            self._dock("Loss", "dock_loss", self.loss, beside),
         ]
         beside.raise_()
         self.commands: dict[str, Callable[[], object]] = {
@@ -98,12 +143,14 @@ class Instruments(QObject):
     def close(self) -> None:
         """End the threads."""
         self._timer.stop()
+        self._looker.shutdown(cancel_futures=True)
         self.analyst.close()
 
     def colour(self, colours: theme.Colours) -> None:
         """Take the colours of a theme."""
         self.analyses.colour(colours)
         self.doubt.colour(colours)
+        self.loss.colour(colours)
 
     def connect_toggles(self, watch: QAction, pause: QAction) -> None:
         """Join the commands of a menu to the boxes of the panel."""
@@ -140,6 +187,29 @@ class Instruments(QObject):
         if self._runner.doubts.version != self._doubts_seen and self.doubt.wanted():
             self._doubts_seen = self._runner.doubts.version
             self.doubt.show_table(self._runner.doubts.columns())
+        self._look_at_loss()
+
+    def _look_at_loss(self) -> None:
+        """Show what the other thread has found, and ask it for the next about once in a second."""
+        self._looks += 1
+        if self._looking is not None and self._looking.done():
+            looking, self._looking = self._looking, None
+            try:
+                self._model = looking.result()
+            except MldsimError as error:
+                self._desk.tell(Level.WARNING, str(error))
+                self._model = Looked(self._asked, None, None)
+            self.loss.show_loss(self._model.model, self._model.seen)
+        if self._looking is None and self._looks >= LOSS_LOOKS and self.loss.wanted():
+            system = self._desk.controller
+            frame, topology, name = system.frame, system.topology, system.setup.model
+            if frame is None or topology is None or (frame is self._frame_seen and name == self._model.name):
+                return
+            self._looks, self._frame_seen, self._asked = 0, frame, name
+            known = self._model.model if name == self._model.name else None
+            if known is None and name == self._model.name:
+                return  # it could not be read, and was told
+            self._looking = self._looker.submit(_look, name, known, topology, frame)
 
     def _ask_doubtful(self) -> None:
         frames = self._runner.status().doubtful_frames

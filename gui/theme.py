@@ -183,7 +183,7 @@ def _style_sheet(c: Colours) -> str:
     QScrollBar::add-page, QScrollBar::sub-page {{ background: transparent; }}
 
     QListWidget {{ background: {c.field}; border: 1px solid {c.border}; border-radius: 4px; outline: none; }}
-    QListWidget::item {{ padding: 1px 2px; }}
+    QListWidget::item {{ padding: 1px 2px; border-left: 3px solid transparent; }}
     QListWidget::item:hover {{ background: {c.panel}; }}
     QListWidget::item:selected {{ background: {c.raised}; color: {c.text}; border-left: 3px solid {c.accent}; }}
 

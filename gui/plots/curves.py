@@ -69,6 +69,7 @@ class CurvePlot(QWidget):
         self._shades: tuple[Shade, ...] = ()
         self._labels = ("", "")
         self._unit = ""
+        self._limits: Range | None = None
         self._following = True
         self._ranges: tuple[Range, Range] | None = None
         self._pointer: float | None = None
@@ -141,14 +142,29 @@ class CurvePlot(QWidget):
         *,
         message: str = "",
         shades: tuple[Shade, ...] = (),
+        limits: Range | None = None,
     ) -> None:
-        """Draw these curves and no others; `message` is written over them."""
+        """Draw these curves and no others.
+
+        Parameters
+        ----------
+        x_label, y_label : str
+            With units in parentheses.
+        curves : dict of str to Curve
+            By their names in the legend; one whose pen has no opacity is only its band, and is not read off.
+        message : str
+            Written over them.
+        shades : tuple of Shade
+            The first is drawn.
+        limits : (bottom, top), optional
+            Of the vertical axis, in the place of all there is.
+        """
         if self._labels != (x_label, y_label):
             self._labels = (x_label, y_label)
             self._unit = x_label[x_label.rindex("(") + 1 : -1] if x_label.endswith(")") else ""
             self._following, self._ranges = True, None
             self._write_labels()
-        self._curves, self._shades = curves, shades
+        self._curves, self._shades, self._limits = curves, shades, limits
         for name, line in self._lines.items():
             low, high, band = self._bands[name]
             curve = curves.get(name)
@@ -255,9 +271,9 @@ class CurvePlot(QWidget):
             curve = self._curves.get(name)
             if curve is None:
                 continue
-            mark = "╌╌" if look.dashed else "━━"
+            mark = "╌╌" if look.dashed else "━━" if look.opacity else "▒▒"
             note = ""
-            if at is not None and len(curve.x) and curve.x[0] <= at <= curve.x[-1]:
+            if at is not None and look.opacity and len(curve.x) and curve.x[0] <= at <= curve.x[-1]:
                 note = f"&nbsp;<b>{number(float(np.interp(at, curve.x, curve.y)))}</b>"
             parts.append(
                 f"<span style='color:{getattr(c, look.colour)}'>{mark}</span>&nbsp;"
@@ -295,7 +311,7 @@ class CurvePlot(QWidget):
         bottom, top = float(values.min()), float(values.max())
         if bottom >= 0.0 and bottom < 0.4 * top:
             bottom = 0.0
-        ranges = ((low, max(high, low + 1e-9)), self._steady(bottom, top))
+        ranges = ((low, max(high, low + 1e-9)), self._limits or self._steady(bottom, top))
         if ranges != self._ranges:
             self._ranges = ranges
             self._graph.getPlotItem().getViewBox().setRange(xRange=ranges[0], yRange=ranges[1], padding=0)

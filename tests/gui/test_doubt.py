@@ -112,6 +112,7 @@ class StillRunner:
 class Desk:
     def __init__(self, home):
         self.home, self.told, self.dialogs = home, [], []
+        self.controller = None
 
     def new_file(self, suffix):
         return self.home / f"new.{suffix}"
