@@ -99,8 +99,8 @@ def test_the_bonded_neighbours_come_first_and_everyone_within_the_cutoff_is_ther
 
 
 def test_a_pair_belongs_half_to_each_of_its_neighbours(model, liquid):
-    """Without a linear part the share is half of what the loss falls to first order when the neighbour fades."""
-    model = replace(model, linear=np.zeros_like(model.linear))
+    """Of a quadratic alone the share is half of what the loss falls to first order when the neighbour fades."""
+    model = replace(model, order=2, linear=np.zeros_like(model.linear), cubic=None, committee=None)
     parts = dissect(model, liquid.species, liquid.positions, liquid.box, 0)
     neighbour = int(parts.neighbours[5])
     others = np.arange(len(liquid.species)) != neighbour
