@@ -61,20 +61,22 @@ RECIPES = {
         doubt=True,
     ),
     "water-best": Recipe(
-        FitSettings(order=3, n_channels=4, max_rank=2, n_radial=8, cutoff=5.0),
-        purpose="The smallest force error, at the cost of `water`; for 260 to 300 K.",
-        stability="Its cubic part is not bounded below: bonds broke after 10 ps at 400 K and after 1 ps at 500 K, and "
-        "a box of 0.90 g/cm3 did not hold. docs/models.md.",
-        limits=LIMITS,
-        doubt=True,
+        FitSettings(order=3, n_channels=6, max_rank=2, n_radial=10, cutoff=6.0, hops=True, long_range=True),
+        purpose="The smallest force error: a longer cutoff, hops and long range. A step takes several times as long as "
+        "one of `water`, and the time of its long range grows with the square of the number of agents.",
+        stability=STABILITY,
+        limits=LIMITS.replace(
+            "no electrostatics beyond the cutoff", "what is beyond the cutoff is fitted, and is no electrostatics"
+        ),
+        bounded=True,
     ),
     "water-paper": Recipe(
         FitSettings(scope=Scope.OWN, max_rank=0, n_radial=12, cutoff=6.0, ridge=1e-1, net_force_weight=0.0),
         purpose="The paper's form: each agent descends its own loss, quadratic in scalar invariants.",
-        stability="100 ps of 64 H2O at 300 K under Nose-Hoover without a stop. The forces are not reciprocal and heat the "
-        "agents by 370 meV per agent and ps; the thermostat carries it off. docs/models.md.",
-        limits="Energy and momentum are not conserved. The first peak of g_OO is 4 % too low and what lies beyond it too "
-        "soft; bonds are too stiff, and molecules diffuse six times too fast. For comparison with `water`, not for "
+        stability="100 ps of 64 H2O at 300 K under Nose-Hoover without a stop. The forces are not reciprocal and heat "
+        "the agents by 370 meV per agent and ps; the thermostat carries it off. docs/models.md.",
+        limits="Energy and momentum are not conserved. The first peak of g_OO is 4 % too low and what lies beyond it "
+        "too soft; bonds are too stiff, and molecules diffuse six times too fast. For comparison with `water`, not for "
         "properties.",
     ),
     "water-own": Recipe(
