@@ -61,13 +61,11 @@ RECIPES = {
         doubt=True,
     ),
     "water-best": Recipe(
-        FitSettings(order=3, n_channels=6, max_rank=2, n_radial=10, cutoff=6.0, hops=True, long_range=True),
-        purpose="The smallest force error: a longer cutoff, hops and long range. A step takes several times as long as "
-        "one of `water`, and the time of its long range grows with the square of the number of agents.",
+        FitSettings(order=3, n_channels=6, max_rank=2, n_radial=10, cutoff=6.0),
+        purpose="The smallest force error of the losses here that hold hot and light water together; a step takes longer "
+        "than one of `water`.",
         stability=STABILITY,
-        limits=LIMITS.replace(
-            "no electrostatics beyond the cutoff", "what is beyond the cutoff is fitted, and is no electrostatics"
-        ),
+        limits=LIMITS,
         bounded=True,
     ),
     "water-paper": Recipe(

@@ -128,7 +128,7 @@ def test_own_scope_without_a_curl_hardly_heats():
 
 
 def test_the_models_that_are_run_know_their_doubt():
-    for name in ("water", "water-fast", "water-best"):
+    for name in ("water", "water-fast"):
         committee = load_model(name).committee
         assert committee is not None, name
         assert committee.witness is not None, name
