@@ -62,8 +62,8 @@ RECIPES = {
     ),
     "water-best": Recipe(
         FitSettings(order=3, n_channels=6, max_rank=2, n_radial=10, cutoff=6.0),
-        purpose="The smallest force error of the losses here that hold hot and light water together; a step takes longer "
-        "than one of `water`.",
+        purpose="The smallest force error of the losses here that hold hot and light water together; a step takes "
+        "longer than one of `water`.",
         stability=STABILITY,
         limits=LIMITS,
         bounded=True,

@@ -93,6 +93,8 @@ class MainWindow(QMainWindow):
     preferences : Preferences
     """
 
+    controller: Controller
+
     closed = Signal()
     fault = Signal(str)
     """A sentence about a fault, from whichever thread; an empty one asks the window to close."""

@@ -121,7 +121,9 @@ class LossPanel(QWidget):
 
     def colour(self, colours: theme.Colours) -> None:
         """Take the colours of a theme."""
-        for plot in (*self.pairs, *self.matrices, *self.effects):
+        for matrix in self.matrices:
+            matrix.colour(colours)
+        for plot in (*self.pairs, *self.effects):
             plot.colour(colours)
 
     # --- inside ---

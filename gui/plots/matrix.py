@@ -128,8 +128,10 @@ class MatrixMap(QWidget):
         if not n or largest == 0.0:
             self._image = QImage()
             return
-        ground = np.array(QColor(self._colours.field).getRgb()[:3], np.float64)
-        ends = np.array([QColor(end).getRgb()[:3] for end in _ENDS], np.float64)
+        ground, *ends = (
+            np.array([colour.red(), colour.green(), colour.blue()], np.float64)
+            for colour in map(QColor, (self._colours.field, *_ENDS))
+        )
         strength = np.sqrt(np.abs(self._values) / largest)[..., None]
         towards = np.where(self._values[..., None] < 0.0, ends[0], ends[1])
         pixels = np.ascontiguousarray(np.round(ground + strength * (towards - ground)).astype(np.uint8))
