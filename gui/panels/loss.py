@@ -20,7 +20,7 @@ from mldsim.surroundings import Surroundings
 
 LIST_WIDTH = 190
 
-LINEAR, HERE, VISITED = "linear part", "here and now", "distances"
+LINEAR, HERE, VISITED = "linear", "now", "visited"
 EFFECT = ("O neighbours", "H neighbours")
 
 BEYOND_BONDS = 1.5
@@ -166,9 +166,9 @@ class LossPanel(QWidget):
     def _show_pairs(self, model: LossModel, a: int) -> None:
         seen = self._seen
         self.text.say(
-            f"One more neighbour at r in the loss of {model.symbols[a]}"
-            + (" (without its cubic part)" if model.order > 2 else "")
-            + ": by the linear part, and where the agents are now, with the spread over them."
+            f"One more neighbour of {model.symbols[a]}"
+            + (", without its cubic part" if model.order > 2 else "")
+            + ": by the linear part, and in the surroundings now, with spread."
         )
         for b, plot in enumerate(self.pairs):
             plot.setVisible(b < len(model.symbols))
