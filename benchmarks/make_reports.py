@@ -2,7 +2,7 @@
 
     python benchmarks/make_reports.py                          # all models, 100 ps each: an hour
     python benchmarks/make_reports.py water --time 200ps
-    python benchmarks/make_reports.py water-fast --time 12ps --folder /tmp/reports
+    python benchmarks/make_reports.py water-fast --time 12ps --folder reports
     python benchmarks/make_models.py --cards                   # the cards name their reports
 
 Each is `mldsim validate` beside the shipped reference; docs/validation.md lists them. A run that stops early leaves its
