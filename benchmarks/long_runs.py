@@ -9,12 +9,15 @@ is one command, which is written beside its result into benchmarks/results/long_
 digest of the model that it was a run of. A run that stands there is not repeated unless its model has changed since, so
 the script can be stopped and started again. `goals.py` makes the table in docs/validation.md of it.
 
+The validation runs of seed 1 leave their page as docs/reports/MODEL.html; docs/validation.md lists them.
+
 `--deepmd` names a folder with data_0 to data_3 of DeePMD-kit's examples/water, which is not shipped. `--reference`
 takes another CP2K trajectory than the shipped one.
 """
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,13 +28,15 @@ from typing import Any
 
 import shipped
 
-RESULTS = shipped.RESULTS / "long_runs.json"
-
-SHARED = ("water", "water-best", "water-fast")
+RESULTS = shipped.LONG_RUNS
+SHARED = shipped.SHARED
 SEEDS = ("1", "2", "3")
 
 NOT_KEPT = {"validate": ("output", "forces", "limits")}
 """What is dropped of the JSON of a command: where the report was, and what is the same for all runs of a model."""
+
+LARGEST_PAGE = 1_500_000
+"""Bytes of a report; a larger one is not kept."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +49,13 @@ class Run:
         `mldsim ...`, or `benchmarks/SCRIPT.py ...` of this project; FILE stands for a file that is thrown away.
     model : str or None
         The shipped model that it is a run of.
+    reports : bool
+        Its page is the validation report of that model.
     """
 
     command: tuple[str, ...]
     model: str | None = None
+    reports: bool = False
 
 
 def runs(deepmd: Path | None = None, reference: Path | None = None) -> dict[str, Run]:
@@ -55,13 +63,13 @@ def runs(deepmd: Path | None = None, reference: Path | None = None) -> dict[str,
     listed: dict[str, Run] = {}
 
     def mldsim(name: str, model: str, *words: str) -> None:
-        listed[name] = Run(("mldsim", *words), model)
+        listed[name] = Run(("mldsim", *words), model, reports=words[0] == "validate" and name.endswith("/1"))
 
     for model in SHARED:
         mldsim(f"forces/cnnp/{model}", model, "evaluate", model, "assets/data/cnnp_holdout.h5")
     if deepmd is not None:
         train = [str(deepmd / f"data_{number}") for number in range(3)]
-        for model in SHARED[:2]:
+        for model in ("water", "water-best"):
             script = ("benchmarks/make_models.py", model, "--train", *train, "--holdout", str(deepmd / "data_3"))
             listed[f"forces/deepmd/{model}"] = Run((*script, "--folder", "FILE", "--json", "FILE.json"), model)
     listed["leverage"] = Run(("benchmarks/leverage.py", "--json", "FILE.json"))
@@ -86,7 +94,7 @@ def runs(deepmd: Path | None = None, reference: Path | None = None) -> dict[str,
     for molecules in ("64", "512"):
         long = ("--molecules", molecules, "--time", "1ns", "--every", "1ps")
         mldsim(f"stability/water/{molecules}/1ns", "water", "run", *long, "-o", "FILE.h5md")
-    for model in ("water-paper", "water-own"):
+    for model in shipped.OWN:
         for seed in SEEDS:
             settings = ("--time", "100ps", "--equilibration", "2ps", "--seed", seed)
             mldsim(f"own/{model}/{seed}", model, "validate", model, *settings, *beside, "-o", "FILE.html")
@@ -95,9 +103,9 @@ def runs(deepmd: Path | None = None, reference: Path | None = None) -> dict[str,
     return listed
 
 
-def stands(result: Mapping[str, Any] | None, model: str | None) -> bool:
+def stands(result: Mapping[str, Any] | None, run: Run) -> bool:
     """Whether a result is there and is one of the model as it is shipped."""
-    return result is not None and (model is None or result.get("digest") == shipped.digest(model))
+    return result is not None and (run.model is None or result.get("digest") == shipped.digest(run.model))
 
 
 def chosen(listed: Mapping[str, Run], names: Sequence[str]) -> list[str]:
@@ -114,8 +122,8 @@ def chosen(listed: Mapping[str, Run], names: Sequence[str]) -> list[str]:
     return [one for one in listed if not names or any(one == name or one.startswith(f"{name}/") for name in names)]
 
 
-def carry_out(command: Sequence[str]) -> dict[str, Any]:
-    """Run a command and return its JSON object; one that fails gives its exit status."""
+def carry_out(command: Sequence[str], page: Path | None = None) -> dict[str, Any]:
+    """Run a command and return its JSON object; one that fails gives its exit status. Its page is moved to `page`."""
     program = [sys.executable, "-m"] if command[0] == "mldsim" else [sys.executable]
     with tempfile.TemporaryDirectory() as folder:
         words = [word.replace("FILE", str(Path(folder) / "output")) for word in command]
@@ -123,7 +131,17 @@ def carry_out(command: Sequence[str]) -> dict[str, Any]:
         done = subprocess.run([*program, *words], stdout=subprocess.PIPE, text=True, check=False, cwd=shipped.ROOT)
         written = Path(folder) / "output.json"
         told = written.read_text() if written.exists() else next(reversed(done.stdout.splitlines()), "")
+        made = Path(folder) / "output.html"
+        if page is not None and made.exists():
+            if made.stat().st_size > LARGEST_PAGE:
+                sys.exit(
+                    f"{page.name} would have {made.stat().st_size / 1e6:.1f} MB, more than {LARGEST_PAGE / 1e6:g}."
+                )
+            page.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(made, page)
     result: dict[str, Any] = json.loads(told) if told.startswith("{") else {}
+    if page is not None and "forces" in result:
+        result["force_rmse_meV_A"] = result["forces"]["all"]["rmse"]
     dropped = NOT_KEPT.get(command[1], ())
     return {"exit": done.returncode, **{key: value for key, value in result.items() if key not in dropped}}
 
@@ -173,12 +191,13 @@ def main() -> None:
     for name in chosen(listed, options.names):
         run = listed[name]
         command = shown(run.command, [deepmd, reference and reference.parent])
-        there = stands(read(options.results).get(name), run.model)
+        page = shipped.page_of(run.model) if run.model and run.reports else None
+        there = stands(read(options.results).get(name), run) and (page is None or page.exists())
         print(f"{name}: {'done' if there else command}", flush=True)
         if options.list or there:
             continue
         before = shipped.digest(run.model) if run.model else None  # the file may be replaced while the run lasts
-        keep(options.results, {name: {"command": command, "digest": before, **carry_out(run.command)}})
+        keep(options.results, {name: {"command": command, "digest": before, **carry_out(run.command, page)}})
 
 
 if __name__ == "__main__":

@@ -12,8 +12,11 @@ MODELS = ROOT / "assets" / "models"
 REPORTS = ROOT / "docs" / "reports"
 RESULTS = Path(__file__).parent / "results"
 TEACHER = RESULTS / "teacher.json"
+LONG_RUNS = RESULTS / "long_runs.json"
 
-NAMES = ("water", "water-fast", "water-best", "water-paper", "water-own")
+SHARED = ("water", "water-fast", "water-best")
+OWN = ("water-paper", "water-own")
+NAMES = (*SHARED, *OWN)
 
 
 def digest(model: str) -> str:
@@ -59,9 +62,20 @@ def write_tables() -> None:
     subprocess.run([sys.executable, str(Path(__file__).with_name("goals.py"))], check=True)
 
 
+def page_of(model: str) -> Path:
+    """Where the validation report of a model has its place; long_runs.py writes it."""
+    return REPORTS / f"{model}.html"
+
+
+def report_run(model: str) -> str:
+    """Name of the run that makes the report: the first seed of its validation."""
+    return f"{'own' if model in OWN else 'structure'}/{model}/1"
+
+
 def report_of(model: str) -> str:
     """Where the validation report of a model as it is shipped now stands, from the root of the project; or nothing."""
-    numbers = REPORTS / f"{model}.json"
-    if not numbers.exists() or json.loads(numbers.read_text(encoding="utf-8")).get("digest") != digest(model):
+    results = json.loads(LONG_RUNS.read_text(encoding="utf-8")) if LONG_RUNS.exists() else {}
+    found = results.get(report_run(model), {})
+    if found.get("digest") != digest(model) or "force_rmse_meV_A" not in found or not page_of(model).exists():
         return ""
-    return (REPORTS / f"{model}.html").relative_to(ROOT).as_posix()
+    return page_of(model).relative_to(ROOT).as_posix()
