@@ -30,6 +30,17 @@ class Spec:
 SPECS: dict[str, Spec] = {
     "run": Spec("Run or pause", "Run or pause the simulation", ("Space",), "run", "Run", group="Simulation"),
     "step": Spec("Single step", "Take one time step and pause", ("Right",), "step", "Step", group="Simulation"),
+    "step_frame": Spec(
+        "One picture", "Take as many time steps as lie between two pictures, and pause", ("Shift+Right",),
+        group="Simulation",
+    ),
+    "run_for": Spec(
+        "Run for…", "Run for so much simulated time, then pause", ("Ctrl+T",), group="Simulation"
+    ),
+    "extend": Spec(
+        "Extend the run", "Add as much again to a run with an end, and go on", ("Ctrl+Shift+T",), group="Simulation"
+    ),
+    "run_on": Spec("Run without an end", "Forget the end of the run, and go on", group="Simulation"),
     "faster": Spec(
         "Faster", "More simulated time per second, up to flat out; the time step stays", ("+", "="), group="Simulation"
     ),
@@ -135,7 +146,7 @@ class Actions:
             action.setShortcuts([QKeySequence(key) for key in spec.keys])
             action.setShortcutContext(Qt.ShortcutContext.WindowShortcut)
             action.setCheckable(spec.checkable)
-            action.setAutoRepeat(name in ("step", "faster", "slower"))
+            action.setAutoRepeat(name in ("step", "step_frame", "faster", "slower"))
             self._describe(action, spec.tip)
             window.addAction(action)
             self._actions[name] = action

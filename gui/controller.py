@@ -25,6 +25,7 @@ from mldsim.messages import (
     Command,
     Event,
     ExportHistory,
+    Extend,
     Heat,
     Kick,
     Level,
@@ -39,6 +40,7 @@ from mldsim.messages import (
     Reset,
     Restart,
     Run,
+    RunFor,
     RunState,
     SetPace,
     SetParameters,
@@ -123,6 +125,7 @@ class CommandsView(Protocol):
 
     def show_state(self, state: RunState, recording: Path | None) -> None: ...
     def show_pace(self, pace: float | None) -> None: ...
+    def show_actual(self, text: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +246,9 @@ class Controller:
         self._show_state(status)
         if now - self._status_at >= STATUS_INTERVAL:
             self._status_at = now
-            self._views.status.show_status(status_line(status, self._frames_per_s(now), self._pull()))
+            line = status_line(status, self._frames_per_s(now), self._pull())
+            self._views.status.show_status(line)
+            self._views.commands.show_actual(line.actual)
         if now - self._plot_at >= PLOT_INTERVAL and self._views.charts.wanted():
             self._plot_at = now
             self._show_plots()
@@ -268,6 +273,18 @@ class Controller:
 
     def step(self) -> None:
         self._runner.send(Step(1))
+
+    def step_frame(self) -> None:
+        """As many steps as lie between two pictures."""
+        self._runner.send(Step(self.applied.steps_per_frame))
+
+    def run_for(self, duration: float | None) -> None:
+        """Run for so much simulated time, fs, then pause; None forgets the end of a run."""
+        self._runner.send(RunFor(duration))
+
+    def extend(self) -> None:
+        """Add as much again to a run with an end."""
+        self._runner.send(Extend())
 
     def reset(self) -> None:
         self._runner.send(Reset())

@@ -16,6 +16,7 @@ from PySide6.QtWidgets import (
     QDialog,
     QDockWidget,
     QFileDialog,
+    QLabel,
     QMainWindow,
     QMenu,
     QTabWidget,
@@ -32,6 +33,7 @@ from mldsim.gui.controller import Controller, RunnerLike, Views
 from mldsim.gui.dialogs.about import AboutDialog
 from mldsim.gui.dialogs.keys import KeysDialog
 from mldsim.gui.dialogs.palette import Palette
+from mldsim.gui.dialogs.run import RunDialog
 from mldsim.gui.dialogs.save import EXPORTS, PictureDialog, RecordDialog, SaveDialog
 from mldsim.gui.instruments import Instruments
 from mldsim.gui.panels.agents import AgentsPanel
@@ -173,6 +175,10 @@ class MainWindow(QMainWindow):
         for name in (
             "run",
             "step",
+            "step_frame",
+            "run_for",
+            "extend",
+            "run_on",
             "reset",
             "quench",
             "velocities",
@@ -204,6 +210,10 @@ class MainWindow(QMainWindow):
         """Show the speed that is asked for."""
         self.pace.show_data(pace)
 
+    def show_actual(self, text: str) -> None:
+        """Show the speed that it makes, beside the one that is asked for."""
+        self.actual.setText(text)
+
     # --- commands of the user ---
 
     def ask_model(self) -> None:
@@ -231,6 +241,12 @@ class MainWindow(QMainWindow):
             self.controller.start_recording(dialog.output.path, dialog.every, force=dialog.output.exists)
 
         self.open_dialog(dialog, record)
+
+    def ask_run(self) -> None:
+        """Ask how long to run."""
+        stretch = self.controller.status().stretch
+        dialog = RunDialog(self, 1e4 if stretch is None else stretch.duration)
+        self.open_dialog(dialog, lambda: self.controller.run_for(dialog.duration))
 
     def ask_export(self) -> None:
         frames = self.controller.status().memory_frames
@@ -414,13 +430,18 @@ class MainWindow(QMainWindow):
         self.pace.setObjectName("pace")
         self.pace.setToolTip(
             "<p>How much simulated time passes per second, from slow motion to flat out (+ and -). The time step is "
-            "never stretched: where the machine cannot keep up, the status bar says what it makes.</p>"
+            "never stretched; what the machine makes of it stands beside.</p>"
         )
         for pace in (None, *reversed(PACES)):
             self.pace.addItem(pace_text(pace), pace)
         self.pace.setMinimumContentsLength(9)
         self.pace.activated.connect(lambda _: self.controller.set_pace(self.pace.currentData()))
         bar.addWidget(self.pace)
+        self.actual = QLabel()
+        self.actual.setProperty("dim", True)
+        self.actual.setToolTip("Simulated time that passes per second now")
+        self.actual.setMinimumWidth(self.actual.fontMetrics().horizontalAdvance("8.88 ps/s") + 8)
+        bar.addWidget(self.actual)
         self.addToolBar(bar)
         self._moving = False
 
@@ -431,7 +452,8 @@ class MainWindow(QMainWindow):
         self._fill(files, "open_model", "open_structure", None, "record", "export", "picture", None, "quit")
         simulation = menus.addMenu("&Simulation")
         self._fill(
-            simulation, "run", "step", "faster", "slower", None, "undo", "redo", None, "reset", "quench", "velocities",
+            simulation, "run", "step", "step_frame", "run_for", "extend", "run_on", None, "faster", "slower", None,
+            "undo", "redo", None, "reset", "quench", "velocities",
             *TOUCH,
         )  # fmt: skip
         analysis = menus.addMenu("&Analysis")
@@ -474,6 +496,10 @@ class MainWindow(QMainWindow):
         commands: dict[str, Callable[[], object]] = {
             "run": controller.toggle_run,
             "step": controller.step,
+            "step_frame": controller.step_frame,
+            "run_for": self.ask_run,
+            "extend": controller.extend,
+            "run_on": lambda: controller.run_for(None),
             "undo": controller.undo,
             "redo": controller.redo,
             "palette": self._show_palette,

@@ -187,6 +187,8 @@ def _style_sheet(c: Colours) -> str:
     QListWidget::item:hover {{ background: {c.panel}; }}
     QListWidget::item:selected {{ background: {c.raised}; color: {c.text}; border-left: 3px solid {c.accent}; }}
 
+    QProgressBar {{ background: {c.raised}; border: none; border-radius: 3px; max-height: 6px; }}
+    QProgressBar::chunk {{ background: {c.accent}; border-radius: 3px; }}
     QLabel[dim="true"] {{ color: {c.dim}; }}
     QLabel[large="true"] {{ color: {c.text}; font-size: 19px; font-weight: 600; }}
     QLabel[section="true"] {{ color: {c.text}; font-weight: 600; }}

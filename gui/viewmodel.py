@@ -119,7 +119,10 @@ class StatusLevel(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StatusLine:
-    """The texts of the status bar."""
+    """The texts of the status bar; and how fast simulated time goes, which is told beside the speed that is asked for.
+
+    `part` is how much of a run with an end is done, 0 to 1.
+    """
 
     device: str
     device_tip: str
@@ -127,7 +130,9 @@ class StatusLine:
     time: str
     speed: str
     rate: str
-    pace: str
+    actual: str
+    stretch: str
+    part: float | None
     pull: str
     display: str
     recording: str
@@ -165,7 +170,9 @@ def status_line(status: Status, frames_per_s: float, pull: Pull | None = None) -
         time=f"{STATE_NAMES[status.run_state]} · {format_time(status.time)}",
         speed=f"{_rate(status.steps_per_s)} steps/s" if running else "",
         rate=f"{_rate(status.ns_per_day)} ns/day" if running else "",
-        pace=_pace(status) if running else "",
+        actual=pace_text(_fs_per_second(status)) if running and status.steps_per_s > 0.0 else "",
+        stretch=_stretch_text(status),
+        part=_part(status),
         pull="" if pull is None else f"Pull {float(np.linalg.norm(pull.force)):.2f} eV/Å",
         display=f"{frames_per_s:.0f} frames/s" if running else "",
         recording=recording,
@@ -174,12 +181,35 @@ def status_line(status: Status, frames_per_s: float, pull: Pull | None = None) -
     )
 
 
-def _pace(status: Status) -> str:
-    """How fast simulated time goes, and what was asked for."""
-    if status.steps_per_s <= 0.0:
+def _fs_per_second(status: Status) -> float:
+    return status.ns_per_day / 86_400e-6
+
+
+def _stretch_text(status: Status) -> str:
+    """How far a run with an end is, and how long it still takes on the clock."""
+    stretch = status.stretch
+    if stretch is None:
         return ""
-    actual = pace_text(status.ns_per_day / 86_400e-6)
-    return actual if status.pace is None else f"{actual} of {pace_text(status.pace)}"
+    done, whole = status.time - stretch.begin, stretch.end - stretch.begin
+    text = f"{format_time(done)} of {format_time(whole)}" if done < whole else f"{format_time(whole)} done"
+    if status.ns_per_day > 0.0 and done < whole:
+        text += f" · {clock_time((whole - done) / _fs_per_second(status))} left"
+    return text
+
+
+def _part(status: Status) -> float | None:
+    stretch = status.stretch
+    if stretch is None:
+        return None
+    return min(max((status.time - stretch.begin) / (stretch.end - stretch.begin), 0.0), 1.0)
+
+
+def clock_time(seconds: float) -> str:
+    """A time on the clock for people: ``42 s``, ``3 min``, ``2 h 10 min``."""
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _count(n: int, what: str) -> str:

@@ -158,6 +158,23 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class RunFor:
+    """Run for so much simulated time and pause; None goes on without an end.
+
+    Attributes
+    ----------
+    duration : float, fs, or None
+    """
+
+    duration: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Extend:
+    """Add as much again to the run that `RunFor` began, whether it is over or not, and go on."""
+
+
+@dataclass(frozen=True, slots=True)
 class SetPace:
     """Take no more simulated time per time on the clock than this; None goes flat out. The time step stays what it is.
 
@@ -294,6 +311,8 @@ Command = (
     Run
     | Pause
     | Step
+    | RunFor
+    | Extend
     | SetPace
     | Reset
     | Restart
@@ -353,6 +372,23 @@ Event = Applied | Loaded | Notice | Stopped
 
 
 @dataclass(frozen=True, slots=True)
+class Stretch:
+    """A run with an end.
+
+    Attributes
+    ----------
+    begin, end : float, fs
+        Of simulated time.
+    duration : float, fs
+        What was asked for, and what `Extend` adds.
+    """
+
+    begin: float
+    end: float
+    duration: float
+
+
+@dataclass(frozen=True, slots=True)
 class RecordingStatus:
     """A recording under way."""
 
@@ -388,6 +424,8 @@ class Status:
         Why the present model cannot be doubted; empty while it can or nobody asked.
     pace : float, fs per second, or None
         As asked for by `SetPace`.
+    stretch : Stretch or None
+        The run with an end that is under way, or was the last; None for one without.
     """
 
     run_state: RunState
@@ -406,3 +444,4 @@ class Status:
     doubtful_frames: int = 0
     doubt_refused: str = ""
     pace: float | None = None
+    stretch: Stretch | None = None

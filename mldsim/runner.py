@@ -28,6 +28,7 @@ from mldsim.messages import (
     EngineFactory,
     Event,
     ExportHistory,
+    Extend,
     Heat,
     Kick,
     Level,
@@ -43,6 +44,7 @@ from mldsim.messages import (
     Reset,
     Restart,
     Run,
+    RunFor,
     RunState,
     SaveDoubtful,
     SetPace,
@@ -52,11 +54,13 @@ from mldsim.messages import (
     Step,
     Stopped,
     StopRecording,
+    Stretch,
     WatchDoubt,
 )
 from mldsim.parameters import Parameters, Setup, ThermostatKind
 from mldsim.trajectory.history import History, frame_bytes
 from mldsim.trajectory.recorder import FrameSink, Recorder, open_sink
+from mldsim.units import format_time
 from mldsim.watch import DoubtTable, DoubtWatch, Judged
 
 logger = logging.getLogger(__name__)
@@ -163,6 +167,7 @@ class Runner:
         self._step = 0
         self._time = 0.0
         self._steps_left: int | None = None
+        self._stretch: Stretch | None = None
         self._since_frame = 0
         self._seconds_per_step: float | None = None
         self._pace: float | None = None
@@ -264,6 +269,7 @@ class Runner:
     def _advance(self) -> None:
         engine = self._running_engine()
         steps = self._chunk(engine)
+        to_end = self._steps_to_end(engine)
         began = clock.monotonic()
         try:
             engine.advance(steps)
@@ -280,10 +286,24 @@ class Runner:
             self._steps_left -= steps
             if self._steps_left == 0:
                 self._set_state(RunState.PAUSED)
+        if self._stretch is not None and to_end and self._steps_to_end(engine) == 0:
+            self._end_stretch(self._stretch)
         self._distribute(engine, now)
         self._watch.attend(engine, self._step, self._time, standing=False)
         if self._watch.judging:
             self._judge(engine, self._watch.parts_due(steps, engine.parameters.timestep))
+
+    def _steps_to_end(self, engine: Engine) -> int | None:
+        """Steps that are left of a run with an end; None without one."""
+        if self._stretch is None:
+            return None
+        return max(0, math.ceil((self._stretch.end - self._time) / engine.parameters.timestep - 1e-6))
+
+    def _end_stretch(self, stretch: Stretch) -> None:
+        text = f"The run has come to its end after {format_time(stretch.end - stretch.begin)}."
+        self._set_state(RunState.PAUSED)
+        self._tell(Level.INFO, text)
+        self._events.append(Stopped(text))
 
     def _waited_for_pace(self) -> bool:
         """Wait, but never long, where the next step is not due yet; whether it was not."""
@@ -330,6 +350,9 @@ class Runner:
         steps = max(1, engine.parameters.steps_per_frame - self._since_frame)
         if self._steps_left is not None:
             steps = min(steps, self._steps_left)
+        to_end = self._steps_to_end(engine)
+        if to_end:
+            steps = min(steps, to_end)
         recording = self._recording
         if recording is not None and not recording.stopping:
             while recording.due <= self._step:
@@ -494,6 +517,7 @@ class Runner:
             steps_per_s=rate,
             ns_per_day=rate * self._parameters.timestep * _NS_PER_DAY,
             pace=self._pace,
+            stretch=self._stretch,
             recording=None
             if recording is None
             else RecordingStatus(
@@ -555,8 +579,22 @@ class Runner:
         engine = self._running_engine()
         match command:
             case Run():
+                if self._steps_to_end(engine) == 0:
+                    self._stretch = None  # it is over; what goes on now has no end
                 self._steps_left = None
                 self._set_state(RunState.RUNNING)
+            case RunFor(duration):
+                if duration is None:
+                    self._go_on_until(None)
+                    return
+                if not 0.0 < duration < math.inf:
+                    raise InputError(f"A run takes a positive time; {duration:g} fs was given.")
+                self._go_on_until(Stretch(self._time, self._time + duration, duration))
+            case Extend():
+                stretch = self._stretch
+                if stretch is None:
+                    raise InputError("There is no run with an end to extend; begin one with 'Run for'.")
+                self._go_on_until(replace(stretch, end=max(stretch.end, self._time) + stretch.duration))
             case Pause():
                 self._set_state(RunState.PAUSED)
                 if self._shown_step != self._step:
@@ -610,6 +648,11 @@ class Runner:
             case SaveDoubtful(path, force):
                 self._start_export(engine, path, force, self._watch.frames())
 
+    def _go_on_until(self, stretch: Stretch | None) -> None:
+        self._stretch = stretch
+        self._steps_left = None
+        self._set_state(RunState.RUNNING)
+
     def _running_engine(self) -> Engine:
         if self._engine is None:
             raise InputError("There is no simulation; choose a setup that can be built.")
@@ -656,6 +699,7 @@ class Runner:
         self._history.clear()
         self._watch.forget(system=True)
         self._series = None
+        self._stretch = None
         self._since_frame = 0
         self._rate.start()
         frame = self._snapshot(engine)

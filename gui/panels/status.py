@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtWidgets import QLabel, QStatusBar
+from PySide6.QtWidgets import QLabel, QProgressBar, QStatusBar
 
 from mldsim.gui.viewmodel import StatusLine
 
@@ -14,15 +14,21 @@ class StatusBar(QStatusBar):
         super().__init__()
         self.setSizeGripEnabled(False)
         self._labels: dict[str, QLabel] = {}
-        for name in ("device", "agents", "time", "speed", "pace", "rate", "display", "pull"):
+        for name in ("device", "agents", "time", "speed", "rate", "display", "pull", "stretch"):
             self._labels[name] = QLabel()
             self.addWidget(self._labels[name])
+        self.part = QProgressBar()
+        self.part.setRange(0, 1000)
+        self.part.setTextVisible(False)
+        self.part.setFixedSize(80, 6)
+        self.addWidget(self.part)
+        self.part.hide()
         self._labels["recording"] = QLabel()
         self.addPermanentWidget(self._labels["recording"])
         self._labels["time"].setToolTip("Simulated time since the start of this simulation")
         self._labels["speed"].setToolTip("Time steps per second of the clock on the wall")
-        self._labels["pace"].setToolTip("Simulated time per second: what it makes, and what was asked for")
         self._labels["pull"].setToolTip("Force of the spring on the molecule that is pulled")
+        self._labels["stretch"].setToolTip("A run with an end: how much of it is done, and how long it will take")
         self._labels["rate"].setToolTip("Simulated nanoseconds per day on the wall")
         self._labels["display"].setToolTip("Pictures per second; the simulation never waits for them")
 
@@ -30,6 +36,9 @@ class StatusBar(QStatusBar):
         for name, label in self._labels.items():
             self._set(label, getattr(line, name))
         self._labels["device"].setToolTip(line.device_tip)
+        self.part.setVisible(line.part is not None)
+        if line.part is not None:
+            self.part.setValue(round(1000 * line.part))
         recording = self._labels["recording"]
         recording.setToolTip(line.recording_tip)
         if recording.property("level") != line.recording_level.value:

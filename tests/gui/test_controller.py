@@ -13,6 +13,7 @@ from mldsim.gui.viewmodel import (
     SliderScale,
     StatusLevel,
     card_of,
+    clock_time,
     curves,
     drift,
     model_card,
@@ -25,6 +26,7 @@ from mldsim.gui.viewmodel import (
 from mldsim.loss import load_model
 from mldsim.messages import (
     Applied,
+    Extend,
     Level,
     Loaded,
     Notice,
@@ -32,12 +34,14 @@ from mldsim.messages import (
     RecordingStatus,
     Restart,
     Run,
+    RunFor,
     RunState,
     SetPace,
     SetParameters,
     StartRecording,
     Status,
     Step,
+    Stretch,
 )
 from mldsim.parameters import FIELDS, Parameters, Setup
 
@@ -232,12 +236,35 @@ def test_slower_than_flat_out_is_slower_than_what_it_makes(controller, runner, v
     assert [pace_text(pace) for pace in (5.0, 200.0, 2000.0)] == ["5 fs/s", "200 fs/s", "2 ps/s"]
 
 
-def test_the_status_tells_the_speed_that_is_made_and_the_one_that_was_asked_for():
-    ns_per_day = 98.0 * 86_400e-6
-    paced = Status(RunState.RUNNING, steps_per_s=196.0, ns_per_day=ns_per_day, pace=100.0)
-    assert status_line(paced, 60.0).pace == "98 fs/s of 100 fs/s"
-    assert status_line(replace(paced, pace=None), 60.0).pace == "98 fs/s"
-    assert status_line(replace(paced, run_state=RunState.PAUSED), 60.0).pace == ""
+def test_the_speed_that_is_made_is_told_beside_the_one_that_was_asked_for(controller, runner, views):
+    runner.state = Status(RunState.RUNNING, steps_per_s=196.0, ns_per_day=98.0 * 86_400e-6, pace=100.0)
+    controller._status_at = -math.inf
+    controller.tick()
+    assert views.of("show_actual")[-1] == ("98 fs/s",)
+    assert status_line(replace(runner.state, run_state=RunState.PAUSED), 60.0).actual == ""
+
+
+def test_a_run_with_an_end_tells_how_far_it_is_and_how_long_it_takes():
+    rate = 50.0 * 86_400e-6  # 50 fs per second
+    under_way = Status(RunState.RUNNING, time=14e3, ns_per_day=rate, stretch=Stretch(10e3, 20e3, 10e3))
+    line = status_line(under_way, 60.0)
+    assert line.stretch == "4 ps of 10 ps · 2 min left"
+    assert line.part == pytest.approx(0.4)
+    over = status_line(replace(under_way, run_state=RunState.PAUSED, time=20e3, ns_per_day=0.0), 60.0)
+    assert (over.stretch, over.part) == ("10 ps done", 1.0)
+    without = status_line(replace(under_way, stretch=None), 60.0)
+    assert (without.stretch, without.part) == ("", None)
+    assert [clock_time(seconds) for seconds in (3.2, 130.0, 7800.0)] == ["3 s", "2 min", "2 h 10 min"]
+
+
+def test_one_picture_is_as_many_steps_as_lie_between_two(controller, runner):
+    runner.queue.append(Applied(Parameters(steps_per_frame=25)))
+    controller.tick()
+    controller.step_frame()
+    controller.run_for(1e4)
+    controller.extend()
+    controller.run_for(None)
+    assert runner.sent == [Step(25), RunFor(1e4), Extend(), RunFor(None)]
 
 
 def test_parameters_can_be_undone_and_one_drag_is_one_step(controller, runner, clock):

@@ -16,6 +16,7 @@ from mldsim.gui import theme
 from mldsim.gui.actions import SPECS
 from mldsim.gui.app import run_window
 from mldsim.gui.dialogs.palette import Palette, rank
+from mldsim.gui.dialogs.run import RunDialog
 from mldsim.gui.main_window import MainWindow
 from mldsim.gui.plots.thermo import time_range, value_range
 from mldsim.gui.preferences import Preferences
@@ -695,3 +696,22 @@ def test_a_window_that_was_opened_paused_runs_at_the_first_space(open_window):
     assert desk.runner.status().step == 0
     desk.key(Qt.Key.Key_Space)
     desk.wait(desk.moved)
+
+
+def test_a_run_for_some_time_is_asked_told_and_ends(open_window):
+    desk = open_window(paused=True)
+    desk.wait(lambda: desk.state() is RunState.PAUSED)
+    desk.key(Qt.Key.Key_T, Qt.KeyboardModifier.ControlModifier)
+    desk.wait(lambda: desk.window.findChild(RunDialog) is not None)
+    dialog = desk.window.findChild(RunDialog)
+    QTest.keyClicks(dialog.focusWidget(), "0.1")
+    QTest.keyClick(dialog.focusWidget(), Qt.Key.Key_Return)
+    desk.wait(lambda: desk.state() is RunState.PAUSED and desk.runner.status().step == 200)
+    desk.wait(lambda: desk.window.status_bar.text("stretch") == "100 fs done")
+    assert desk.window.status_bar.part.isVisible()
+    desk.window.activateWindow()  # which a window manager does
+    desk.wait(lambda: QApplication.activeWindow() is desk.window)
+    desk.key(Qt.Key.Key_T, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier)
+    desk.wait(lambda: desk.state() is RunState.PAUSED and desk.runner.status().step == 400)
+    desk.key(Qt.Key.Key_Right, Qt.KeyboardModifier.ShiftModifier)
+    desk.wait(lambda: desk.state() is RunState.PAUSED and desk.runner.status().step == 410)

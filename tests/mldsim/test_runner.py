@@ -19,6 +19,7 @@ from mldsim.messages import (
     DoubtSettings,
     Event,
     ExportHistory,
+    Extend,
     Level,
     Loaded,
     LoadModel,
@@ -29,6 +30,7 @@ from mldsim.messages import (
     Reset,
     Restart,
     Run,
+    RunFor,
     RunState,
     SaveDoubtful,
     SetPace,
@@ -299,6 +301,43 @@ def test_slow_motion_obeys_at_once_and_single_steps_do_not_wait(bench: Make) -> 
     b.do(SetPace(-1.0))
     b.hear(Notice, "positive number")
     assert b.status.pace == 1e-3
+
+
+def test_a_run_with_an_end_pauses_there_and_can_be_extended(bench: Make) -> None:
+    b = bench(paused=True)
+    b.do(Step(3))
+    b.until(lambda: b.status.step == 3)
+    b.do(RunFor(50.0))  # 100 steps of 0.5 fs
+    b.hear(Stopped, "50 fs")
+    b.until(lambda: b.status.run_state is RunState.PAUSED)
+    assert b.engine.step == 103
+    frame = b.runner.mailbox.take()
+    assert frame is not None
+    assert frame.step == 103
+    b.do(Extend())
+    b.until(lambda: b.status.run_state is RunState.PAUSED and b.status.step == 203)
+    assert b.status.stretch is not None
+    assert (b.status.stretch.begin, b.status.stretch.end) == (1.5, 101.5)
+    b.do(Step(2))  # beyond the end, without ending once more
+    b.until(lambda: b.status.step == 205)
+    b.do(Run())
+    b.until(lambda: b.status.step > 500)
+    assert b.status.stretch is None
+    b.do(Extend())
+    b.hear(Notice, "no run with an end")
+    b.do(RunFor(0.0))
+    b.hear(Notice, "positive time")
+
+
+def test_the_end_of_a_run_stays_where_it_is_through_a_pause_and_a_change_of_the_time_step(bench: Make) -> None:
+    b = bench(paused=True)
+    b.do(SetPace(1e-3), RunFor(50.0))  # a step in eight minutes
+    b.pause()
+    b.do(SetPace(None), SetParameters(b.engine.parameters.with_changes(timestep=0.25)), Run())
+    b.until(lambda: b.status.run_state is RunState.PAUSED and b.status.step > 0)
+    assert b.status.stretch is not None
+    b.do(RunFor(1e9), RunFor(None), Reset())
+    b.until(lambda: b.status.stretch is None)
 
 
 def test_a_slow_engine_is_asked_for_few_steps_at_a_time(bench: Make) -> None:
