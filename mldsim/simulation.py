@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,12 +34,13 @@ from mldsim.errors import InputError, LeftPhysics, WorkFailed
 from mldsim.evaluator import Evaluation, Evaluator
 from mldsim.external import Spring
 from mldsim.frames import Frame, Pull, ThermoRow, Topology
-from mldsim.integrators import Descent, Verlet, largest_force
+from mldsim.integrators import Descent, largest_force
 from mldsim.kernels import motion
 from mldsim.loss import LossModel, Scope, load_model
 from mldsim.molecules import molecules_of
 from mldsim.parameters import Parameters, Setup
 from mldsim.state import State
+from mldsim.stepper import Forces, HostStepper, Run, Stepper
 from mldsim.thermostats import Thermostat, degrees_of_freedom, make_thermostat
 from mldsim.water import read_structure, water_box
 
@@ -77,20 +78,8 @@ QUENCHED_FORCE = 0.01
 """eV/angstrom; a quench is done when no agent feels a longer force."""
 
 
-class Forces(Protocol):
-    """What a simulation asks of an evaluator."""
-
-    device_name: str
-    device_reason: str
-
-    def __call__(self, positions: Array, /) -> Evaluation: ...
-
-    def shared_forces(self) -> Array:
-        """Forces of the common loss at the last positions."""
-        ...
-
-
 MakeForces = Callable[[LossModel, State], Forces]
+MakeStepper = Callable[[Run, Forces, LossModel], Stepper]
 
 
 @dataclass(slots=True)
@@ -130,6 +119,8 @@ class Simulation:
     setup : Setup
     make_forces : callable, optional
         (model, state) -> evaluator; the default makes an `Evaluator` on the device of the setup.
+    make_stepper : callable, optional
+        (run, evaluator, model) -> stepper; the default takes steps on the CPU.
 
     Raises
     ------
@@ -145,8 +136,10 @@ class Simulation:
         setup: Setup,
         *,
         make_forces: MakeForces | None = None,
+        make_stepper: MakeStepper = HostStepper,
     ) -> None:
         self._make_forces = make_forces or _device_forces(setup)
+        self._make_stepper = make_stepper
         self._setup = setup
         self._parameters = parameters
         self._older, self._newer = _Snapshot.empty(state), _Snapshot.empty(state)
@@ -158,15 +151,13 @@ class Simulation:
 
     def _adopt(self, model: LossModel, state: State, forces: Forces) -> None:
         """Begin with this state and model; accounts and thermostat start anew."""
-        self._model, self._state, self._forces = model, state, forces
-        self._evaluation = forces(state.positions)
-        self._verlet = Verlet(state.masses)
+        self._model, self._forces = model, forces
+        self._run = Run(state, forces(state.positions), self._new_thermostat(state))
+        self._stepper = self._make_stepper(self._run, forces, model)
         self._descent: Descent | None = None
-        self._spring: Spring | None = None
         self._booked = 0.0
         self._heat_before = 0.0
         self._fit_topology()
-        self._thermostat = self._new_thermostat()
         self._relax_guards()
         self._forget_snapshots()
 
@@ -219,28 +210,32 @@ class Simulation:
     @property
     def evaluation(self) -> Evaluation:
         """Losses and forces at the present positions."""
-        return self._evaluation
+        self._stepper.fetch()
+        return self._run.evaluation
+
+    @property
+    def _state(self) -> State:
+        self._stepper.fetch()
+        return self._run.state
+
+    @property
+    def _thermostat(self) -> Thermostat:
+        return self._run.thermostat
 
     @property
     def degrees_of_freedom(self) -> int:
         return degrees_of_freedom(
-            self._parameters.thermostat, self._state.n_agents, drift_removed=self._model.scope is Scope.OWN
+            self._parameters.thermostat, self._run.state.n_agents, drift_removed=self._model.scope is Scope.OWN
         )
 
     # -- what is read off ---------------------------------------------------------------------------------------
 
     def thermo(self) -> ThermoRow:
         """Instantaneous observables."""
-        kinetic = self._state.kinetic_energy()
-        loss = float(self._evaluation.losses.sum())
+        kinetic, loss, power = self._stepper.observe()
         own = self._model.scope is Scope.OWN
-        power = 0.0
-        if own:
-            power = observables.nonreciprocal_power(
-                self._state.velocities, self._evaluation.forces, self._forces.shared_forces()
-            )
         return ThermoRow(
-            time=self._state.time,
+            time=self._run.state.time,
             temperature=observables.temperature(kinetic, self.degrees_of_freedom),
             target=self._parameters.temperature,
             kinetic=kinetic,
@@ -255,7 +250,7 @@ class Simulation:
 
     def frame(self) -> Frame:
         """A snapshot of the present state, in arrays of its own."""
-        state, evaluation = self._state, self._evaluation
+        state, evaluation = self._state, self.evaluation
         return Frame(
             step=state.step,
             time=state.time,
@@ -269,10 +264,11 @@ class Simulation:
         )
 
     def _spring_energy(self) -> float:
-        return 0.0 if self._spring is None else self._spring.energy(self._state.positions)
+        spring = self._run.spring
+        return 0.0 if spring is None else spring.energy(self._state.positions)
 
     def _pull_now(self) -> Pull | None:
-        spring, positions = self._spring, self._state.positions
+        spring, positions = self._run.spring, self._state.positions
         if spring is None:
             return None
         return Pull(spring.agent, spring.anchor + spring.centre(positions), spring.pull(positions))
@@ -287,38 +283,17 @@ class Simulation:
         LeftPhysics
             When a guard trips; the state is then the last good one, one or two times `SNAPSHOT_EVERY` steps back.
         """
-        state, forces, thermostat = self._state, self._forces, self._thermostat
-        dt = self._parameters.timestep
-        drifts = self._model.scope is Scope.OWN
         self._descent = None
         with np.errstate(over="ignore", invalid="ignore"):  # the guard tells what overflows
-            for _ in range(steps):
+            while steps > 0:
                 if self._steps_since_snapshot >= SNAPSHOT_EVERY:
                     self._keep_snapshot()
-                if self._spring is None:
-                    self._evaluation = self._verlet.step(state, self._evaluation, forces, thermostat, dt)
-                else:
-                    self._evaluation = self._pulled_step(self._spring, dt)
-                if drifts:
-                    observables.remove_drift(state)
-                self._steps_since_snapshot += 1
-                trouble = self._trouble()
+                portion = min(steps, SNAPSHOT_EVERY - self._steps_since_snapshot)
+                taken, trouble = self._stepper.advance(portion, self._parameters.timestep, self._trouble)
+                self._steps_since_snapshot += taken
+                steps -= taken
                 if trouble is not None:
                     self._go_back(trouble)
-
-    def _pulled_step(self, spring: Spring, dt: float) -> Evaluation:
-        """One time step with a spring; returns losses and forces without it."""
-        plain = self._evaluation
-
-        def evaluate(positions: Array) -> Evaluation:
-            nonlocal plain
-            plain = self._forces(positions)
-            return replace(plain, forces=plain.forces + spring.forces(positions))
-
-        state = self._state
-        begin = replace(plain, forces=plain.forces + spring.forces(state.positions))
-        self._verlet.step(state, begin, evaluate, self._thermostat, dt)
-        return plain
 
     def quench(self, steps: int) -> bool:
         """Take up to `steps` steps of gradient descent, from rest; time stands still.
@@ -335,19 +310,20 @@ class Simulation:
         """
         converged = False
         with self._intervention():
-            self._spring = None
-            self._state.velocities[:] = 0.0
+            run = self._run
+            run.spring = None
+            run.state.velocities[:] = 0.0
             if self._descent is None:
                 self._descent = Descent(common=self._model.scope is Scope.SHARED)
             for _ in range(steps):
-                converged = largest_force(self._evaluation) < QUENCHED_FORCE
+                converged = largest_force(run.evaluation) < QUENCHED_FORCE
                 if converged:
                     break
-                self._evaluation = self._descent.step(self._state, self._evaluation, self._forces)
+                run.evaluation = self._descent.step(run.state, run.evaluation, self._forces)
                 trouble = self._trouble()
                 if trouble is not None:
                     self._go_back(trouble)
-        return converged or largest_force(self._evaluation) < QUENCHED_FORCE
+        return converged or largest_force(self.evaluation) < QUENCHED_FORCE
 
     def new_velocities(self) -> None:
         """Draw all velocities anew: Maxwell-Boltzmann, zero momentum, exactly the target temperature."""
@@ -372,17 +348,17 @@ class Simulation:
         if np.shape(target) != (3,) or not np.isfinite(target).all():
             raise InputError("A molecule is pulled to three finite coordinates.")
         state = self._state
-        spring = self._spring
+        spring = self._run.spring
         if spring is None or spring.agent != agent:
             molecule = molecules_of(state.n_agents, state.bonds)
             spring = Spring(agent, np.flatnonzero(molecule == molecule[agent]), np.zeros(3), state.masses)
         with self._booked_jump():
-            self._spring = replace(spring, anchor=np.array(target, np.float64) - spring.centre(state.positions))
+            self._run.spring = replace(spring, anchor=np.array(target, np.float64) - spring.centre(state.positions))
 
     def release(self) -> None:
         """Let go of the molecule that is pulled, if one is."""
         with self._booked_jump():
-            self._spring = None
+            self._run.spring = None
 
     def heat(self, agents: NDArray[np.int64], factor: float) -> None:
         """Multiply the kinetic energy of some agents, in the frame that moves with their own centre of mass.
@@ -463,10 +439,10 @@ class Simulation:
         if refusal is not None:
             raise InputError(f"The model '{model.name}' does not fit the present state: {refusal}.")
         with self._intervention():
-            self._spring = None
-            self._model, self._state, self._forces, self._evaluation = model, state, forces, evaluation
+            self._model, self._forces = model, forces
+            self._run = Run(state, evaluation, self._thermostat)
+            self._stepper = self._make_stepper(self._run, forces, model)
             self._start = start
-            self._verlet = Verlet(state.masses)
             self._descent = None
             self._fit_topology()
             self._setup = replace(self._setup, model=str(name_or_path))
@@ -495,20 +471,16 @@ class Simulation:
 
     # -- thermostat and accounts --------------------------------------------------------------------------------
 
-    def _new_thermostat(self) -> Thermostat:
-        wanted = self._parameters
+    def _new_thermostat(self, state: State) -> Thermostat:
+        wanted, own = self._parameters, self._model.scope is Scope.OWN
+        freedoms = degrees_of_freedom(wanted.thermostat, state.n_agents, drift_removed=own)
         return make_thermostat(
-            wanted.thermostat,
-            self._state.masses,
-            self.degrees_of_freedom,
-            wanted.temperature,
-            wanted.coupling_time,
-            driven=self._model.scope is Scope.OWN,
+            wanted.thermostat, state.masses, freedoms, wanted.temperature, wanted.coupling_time, driven=own
         )
 
     def _change_thermostat(self) -> None:
         self._heat_before += self._thermostat.heat
-        self._thermostat = self._new_thermostat()
+        self._run.thermostat = self._new_thermostat(self._run.state)
         if self.degrees_of_freedom < 3 * self._state.n_agents:
             observables.remove_drift(self._state)  # the one that a Langevin thermostat has left
 
@@ -516,7 +488,9 @@ class Simulation:
     def _booked_jump(self) -> Iterator[None]:
         """Book the jump of the conserved quantity."""
         before = self.thermo().conserved
+        self._stepper.fetch()
         yield
+        self._stepper.forget()
         jump = before - self.thermo().conserved
         self._booked = self._booked + jump if math.isfinite(jump) else 0.0
 
@@ -544,8 +518,8 @@ class Simulation:
                 return "A force or a velocity is no longer a finite number"
             hot = observables.temperature(kinetic, self.degrees_of_freedom)
             return f"The temperature rose to {hot:.0f} K, above the limit of {self._hottest:.0f} K"
-        if not self._evaluation.closest >= CLOSEST_CONTACT:
-            return self._contact_trouble(self._model, self._state, self._evaluation)
+        if not self.evaluation.closest >= CLOSEST_CONTACT:
+            return self._contact_trouble(self._model, self._state, self.evaluation)
         if len(self._watched):
             worst, square = motion.longest(self._state.positions, self._watched)
             if not square <= LONGEST_BOND**2:
@@ -580,12 +554,13 @@ class Simulation:
     def _go_back(self, trouble: str) -> None:
         stopped = self._state.time
         good, state = self._older, self._state
-        self._spring = None  # its energy then is booked in the snapshot
+        self._run.spring = None  # its energy then is booked in the snapshot
         state.positions[:], state.velocities[:] = good.positions, good.velocities
         state.step, state.time = good.step, good.time
         state.rng.bit_generator.state = good.generator
         self._thermostat.variables, self._booked = good.thermostat, good.booked
-        self._evaluation = self._forces(state.positions)
+        self._run.evaluation = self._forces(state.positions)
+        self._stepper.forget()
         self._forget_snapshots()
         raise LeftPhysics(
             f"{trouble}; the run stopped at {units.format_time(stopped)} and the last good state "

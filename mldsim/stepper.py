@@ -1,0 +1,153 @@
+"""Who takes the steps of time: what a simulation asks of it, and the one that takes them on the CPU.
+
+A stepper may keep the agents elsewhere while it works. Then the arrays of a `Run` are old until `fetch`, and what
+somebody else writes into them counts after `forget`. Time, number of steps and thermostat are never old.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mldsim import observables
+from mldsim.evaluator import Evaluation
+from mldsim.external import Spring
+from mldsim.integrators import Verlet
+from mldsim.loss import LossModel, Scope
+from mldsim.state import State
+from mldsim.thermostats import Thermostat
+
+Array = NDArray[np.float64]
+
+
+class Forces(Protocol):
+    """What a simulation asks of an evaluator."""
+
+    device_name: str
+    device_reason: str
+
+    def __call__(self, positions: Array, /) -> Evaluation: ...
+
+    def shared_forces(self) -> Array:
+        """Forces of the common loss at the last positions."""
+        ...
+
+
+@dataclass(slots=True)
+class Run:
+    """What steps change: a state, losses and forces there, the thermostat; and the spring that pulls, if one does."""
+
+    state: State
+    evaluation: Evaluation
+    thermostat: Thermostat
+    spring: Spring | None = None
+
+
+class Observed(NamedTuple):
+    """Sums over all agents at the present moment.
+
+    Attributes
+    ----------
+    kinetic : float, eV
+    loss : float, eV
+    power : float, eV/fs
+        Of the non-reciprocal part of the forces; zero for shared scope.
+    """
+
+    kinetic: float
+    loss: float
+    power: float
+
+
+class Stepper(Protocol):
+    """Takes the steps of one run."""
+
+    def advance(self, steps: int, dt: float, trouble: Callable[[], str | None]) -> tuple[int, str | None]:
+        """Take steps of `dt` fs until all are taken or one leads out of physics.
+
+        Parameters
+        ----------
+        steps : int
+        dt : float, fs
+        trouble : callable
+            What is not physics in the present state, a sentence, or None.
+
+        Returns
+        -------
+        taken, found : int, str or None
+            Steps that were taken, at least one, and the trouble after the last.
+        """
+        ...
+
+    def fetch(self) -> None:
+        """Bring state and evaluation of the run up to date."""
+        ...
+
+    def forget(self) -> None:
+        """Somebody else has changed state, evaluation or thermostat of the run; steps go on from what is there."""
+        ...
+
+    def observe(self) -> Observed:
+        """Sums at the present moment."""
+        ...
+
+
+class HostStepper:
+    """Takes steps on the CPU, on the arrays of the run, wherever forces come from.
+
+    Parameters
+    ----------
+    run : Run
+    forces : Forces
+    model : LossModel
+    """
+
+    def __init__(self, run: Run, forces: Forces, model: LossModel) -> None:
+        self._run, self._forces = run, forces
+        self._own = model.scope is Scope.OWN
+        self._verlet = Verlet(run.state.masses)
+
+    def advance(self, steps: int, dt: float, trouble: Callable[[], str | None]) -> tuple[int, str | None]:
+        run = self._run
+        for taken in range(1, steps + 1):
+            if run.spring is None:
+                run.evaluation = self._verlet.step(run.state, run.evaluation, self._forces, run.thermostat, dt)
+            else:
+                run.evaluation = self._pulled_step(run.spring, dt)
+            if self._own:
+                observables.remove_drift(run.state)
+            found = trouble()
+            if found is not None:
+                return taken, found
+        return steps, None
+
+    def fetch(self) -> None:
+        """Nothing: the arrays of the run are the ones that steps change."""
+
+    def forget(self) -> None:
+        """Nothing."""
+
+    def observe(self) -> Observed:
+        state, evaluation = self._run.state, self._run.evaluation
+        power = 0.0
+        if self._own:
+            power = observables.nonreciprocal_power(state.velocities, evaluation.forces, self._forces.shared_forces())
+        return Observed(state.kinetic_energy(), float(evaluation.losses.sum()), power)
+
+    def _pulled_step(self, spring: Spring, dt: float) -> Evaluation:
+        """One time step with a spring; returns losses and forces without it."""
+        run = self._run
+        plain, state = run.evaluation, run.state
+
+        def evaluate(positions: Array) -> Evaluation:
+            nonlocal plain
+            plain = self._forces(positions)
+            return replace(plain, forces=plain.forces + spring.forces(positions))
+
+        begin = replace(plain, forces=plain.forces + spring.forces(state.positions))
+        self._verlet.step(state, begin, evaluate, run.thermostat, dt)
+        return plain
