@@ -265,9 +265,7 @@ def report_table(every: Results) -> list[str]:
 def written(page: str, every: Results) -> str:
     """The page with its tables as they have to be."""
     for name, lines in (("goals", goal_table(every)), ("reports", report_table(every))):
-        begin, end = f"<!-- {name}: written by benchmarks/goals.py -->", f"<!-- end of {name} -->"
-        before, rest = page.split(begin)
-        page = before + "\n".join([begin, "", *lines, "", end]) + rest.split(end)[1]
+        page = shipped.with_table(page, name, lines, "benchmarks/goals.py")
     return page
 
 

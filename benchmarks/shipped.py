@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,19 @@ def _rounded(ratio: float) -> str:
 def write_tables() -> None:
     """Let goals.py write the tables of docs/validation.md, so that they are always those of the results."""
     subprocess.run([sys.executable, str(Path(__file__).with_name("goals.py"))], check=True)
+
+
+def with_table(page: str, name: str, lines: Sequence[str], script: str) -> str:
+    """A page with other lines between the marks of a table that a script writes."""
+    begin, end = f"<!-- {name}: written by {script} -->", f"<!-- end of {name} -->"
+    before, rest = page.split(begin)
+    return before + "\n".join([begin, "", *lines, "", end]) + rest.split(end, maxsplit=1)[1]
+
+
+def write_table(path: Path, name: str, lines: Sequence[str], script: str) -> None:
+    """The same in a file."""
+    page = path.read_text(encoding="utf-8")
+    path.write_text(with_table(page, name, lines, script), encoding="utf-8")
 
 
 def page_of(model: str) -> Path:
