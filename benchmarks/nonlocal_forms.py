@@ -3,9 +3,9 @@
     python benchmarks/nonlocal_forms.py                        # all four: fits and runs of 100 ps, an hour
     python benchmarks/nonlocal_forms.py hops --time 20ps
 
-Each form is fitted to assets/data/cnnp_fit.h5, bounded, as the shipped models are, judged on assets/data/cnnp_holdout.h5,
-and run by `mldsim validate` beside the shipped reference. The results are added to benchmarks/results/nonlocal.json,
-and docs/models.md gets its table of them.
+Each form is fitted to assets/data/cnnp_fit.h5, bounded, as the shipped models are, judged on
+assets/data/cnnp_holdout.h5, and run by `mldsim validate` beside the shipped reference. The results are added to
+benchmarks/results/nonlocal.json, and docs/models.md gets its table of them.
 """
 
 import argparse
@@ -80,8 +80,8 @@ def table(every: Mapping[str, Mapping[str, Any]]) -> list[str]:
         ]
         rows.append(f"| reference | | | {' | '.join(told)} |")
     head = (
-        "| form | force error, meV/Å | g_OO, g_OH, g_HH: difference / combined error | first O-O peak | hydrogen bonds |"
-        " D, 10⁻⁵ cm²/s |"
+        "| form | force error, meV/Å | g_OO, g_OH, g_HH: difference / combined error | first O-O peak |"
+        " hydrogen bonds | D, 10⁻⁵ cm²/s |"
     )
     return [head, "|---|---|---|---|---|---|", *rows]
 
