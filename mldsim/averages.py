@@ -121,6 +121,8 @@ class Findings:
         How the reference was made, in full.
     lost : int
         Samples that could not be taken in time.
+    part : float
+        Of a trajectory that was read; 1 for a run.
     """
 
     analyses: tuple[Measured, ...] = ()
@@ -132,6 +134,7 @@ class Findings:
     comparable: bool = False
     source: str = ""
     lost: int = 0
+    part: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,8 @@ class Reference:
         if not is_water(series.topology):
             return f"{its}; this is another substance, so it is not shown."
         target = series.target if series.thermostatted else temperature
+        if not math.isfinite(target):
+            return f"{its}; the temperature of this trajectory is not known, so it is not shown."
         if abs(target - self.temperature) > SAME_TEMPERATURE:
             return f"{its}; this run is at {target:.0f} K, so it is not shown."
         density = _density(series.topology, box)
@@ -176,9 +181,13 @@ class Averages:
     series : SampleSeries
     box : (3,) float64, angstrom
     reference : Reference or None
+    velocities : bool
+        Whether samples have any.
     """
 
-    def __init__(self, series: SampleSeries, box: Array, reference: Reference | None) -> None:
+    def __init__(
+        self, series: SampleSeries, box: Array, reference: Reference | None, *, velocities: bool = True
+    ) -> None:
         self.series = series
         self._box = np.array(box)
         self._reference = reference
@@ -200,7 +209,7 @@ class Averages:
         spacing = self.stride * series.interval
         self._displacement = MeanSquareDisplacement(self._part, spacing, window=LONGEST_WINDOW, fit_from=FIT_FROM)
         self._states: DensityOfStates | None = None
-        if series.interval <= DensityOfStates.SLOWEST:
+        if velocities and series.interval <= DensityOfStates.SLOWEST:
             self._states = DensityOfStates(self._part.masses, series.interval, stretch=STRETCH, longest_lag=LONGEST_LAG)
         self._first: float | None = None
         self._last = 0.0

@@ -283,6 +283,8 @@ def _add_setup(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--start", type=Path, metavar="FILE",
                         help="start from the last frame of this extended XYZ, H5MD or dataset, in the place of "
                         "--molecules and --density")  # fmt: skip
+    parser.add_argument("--start-frame", type=_int, default=-1, metavar="N",
+                        help="another frame of it than the last, from 0")  # fmt: skip
     _add_device(parser)
 
 
@@ -299,6 +301,7 @@ def _setup(options: argparse.Namespace) -> Setup:
         density=options.density,
         seed=options.seed,
         start=options.start,
+        start_frame=options.start_frame,
         device=DeviceKind(options.device),
         precision=Precision(options.precision),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -236,6 +237,15 @@ class ThermoTable:
 
     def __post_init__(self) -> None:
         self._rows = np.empty((self.capacity, len(THERMO_COLUMNS)))
+
+    @classmethod
+    def of(cls, columns: Mapping[str, NDArray[np.float64]]) -> ThermoTable:
+        """A table that is full: all columns by name, each (n_rows,) float64."""
+        table = cls(max(len(columns["time"]), 1))
+        table._count = len(columns["time"])
+        table._rows[: table._count] = np.stack([columns[name] for name in THERMO_COLUMNS], axis=1)
+        table._version = 1
+        return table
 
     def append(self, row: ThermoRow) -> None:
         with self._lock:

@@ -97,6 +97,10 @@ class Engine(Protocol):
         """Back to the start of the same setup."""
         ...
 
+    def go_to(self, frame: Frame) -> None:
+        """Go on from an earlier frame of the same system."""
+        ...
+
     def judge(self) -> Judge:
         """What tells the doubt of the present model; raises InputError when the model knows none."""
         ...
@@ -293,6 +297,32 @@ class DoubtSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LookBack:
+    """Ask for the frames that are kept in memory; answered by `LookedBack`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GoTo:
+    """Go on from an earlier frame of the same system; what came after it is forgotten, and the run pauses."""
+
+    frame: Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Seek:
+    """Show a frame of a trajectory, by its number from 0; a number beyond an end is that end."""
+
+    frame: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetLoop:
+    """Begin anew at the end of a trajectory, or pause there."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
 class WatchDoubt:
     """Judge the forces while it runs; None leaves it."""
 
@@ -327,9 +357,15 @@ Command = (
     | StartRecording
     | StopRecording
     | ExportHistory
+    | LookBack
+    | GoTo
     | WatchDoubt
     | SaveDoubtful
 )
+"""What a running simulation obeys."""
+
+PlaybackCommand = Run | Pause | Step | SetPace | Seek | SetLoop
+"""What a trajectory that is played obeys; `Step` goes from frame to frame, back where its number is negative."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,7 +404,15 @@ class Stopped:
     reason: str
 
 
-Event = Applied | Loaded | Notice | Stopped
+@dataclass(frozen=True, slots=True, eq=False)
+class LookedBack:
+    """The frames that are kept in memory, oldest first."""
+
+    topology: Topology
+    frames: tuple[Frame, ...]
+
+
+Event = Applied | Loaded | Notice | Stopped | LookedBack
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,6 +443,31 @@ class RecordingStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Playback:
+    """Where a trajectory that is played stands.
+
+    Attributes
+    ----------
+    title : str
+        What is played: the name of a file.
+    frame, n_frames : int
+    begin, end : float, fs
+        Times of the first and the last frame.
+    interval : float, fs
+        Between two frames.
+    loop : bool
+    """
+
+    title: str
+    frame: int = 0
+    n_frames: int = 0
+    begin: float = 0.0
+    end: float = 0.0
+    interval: float = 1.0
+    loop: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """A snapshot for a status line.
 
@@ -426,6 +495,8 @@ class Status:
         As asked for by `SetPace`.
     stretch : Stretch or None
         The run with an end that is under way, or was the last; None for one without.
+    playback : Playback or None
+        When it is a trajectory that is played, and not a simulation.
     """
 
     run_state: RunState
@@ -445,3 +516,4 @@ class Status:
     doubt_refused: str = ""
     pace: float | None = None
     stretch: Stretch | None = None
+    playback: Playback | None = None

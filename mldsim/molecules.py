@@ -130,6 +130,31 @@ def molecules_of(n_agents: int, bonds: NDArray[np.int32]) -> NDArray[np.int32]:
         label = lower
 
 
+def made_whole(
+    positions: NDArray[np.float64], box: NDArray[np.float64], bonds: NDArray[np.int32]
+) -> NDArray[np.float64]:
+    """Bring every agent to the image that its bond reaches, going out from each molecule's first agent.
+
+    Parameters
+    ----------
+    positions : (n_agents, 3) float64, angstrom
+    box : (3,) float64, angstrom
+    bonds : (n_bonds, 2) int32
+    """
+    whole = np.array(positions, np.float64)
+    placed = np.zeros(len(whole), bool)
+    placed[np.unique(molecules_of(len(whole), bonds), return_index=True)[1]] = True
+    both_ways = np.concatenate([bonds, bonds[:, ::-1]])
+    while True:
+        ready = both_ways[placed[both_ways[:, 0]] & ~placed[both_ways[:, 1]]]
+        if not len(ready):
+            return whole
+        _, once = np.unique(ready[:, 1], return_index=True)
+        here, there = ready[once].T
+        whole[there] -= box * np.round((whole[there] - whole[here]) / box)
+        placed[there] = True
+
+
 def water_bonds(symbols: Sequence[str], positions: ArrayLike, box: ArrayLike) -> NDArray[np.int32]:
     """The two O-H bonds of every water molecule.
 

@@ -132,7 +132,7 @@ class Setup:
     """What a simulation is started from; a change needs a restart.
 
     `model` is the name of a shipped model or a path; `start` is a structure file, whose box and agents then
-    take the place of `molecules` and `density`.
+    take the place of `molecules` and `density`, and `start_frame` the number of the frame in it, the last unless given.
     """
 
     model: str = "water"
@@ -140,6 +140,7 @@ class Setup:
     density: float = FIELDS["density"].default
     seed: int = int(FIELDS["seed"].default)
     start: Path | None = None
+    start_frame: int = -1
     device: DeviceKind = DeviceKind.AUTO
     precision: Precision = Precision.SINGLE
 

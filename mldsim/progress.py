@@ -15,6 +15,10 @@ class Report(Protocol):
     def __call__(self, fraction: float, what: str = "") -> None: ...
 
 
+def unheard(fraction: float, what: str = "") -> None:
+    """The report that nobody wants."""
+
+
 def tell(text: str) -> None:
     """Print a line on standard error; a terminal that is gone is no reason to stop the work."""
     if sys.stderr is not None:  # closed by the caller, or a Windows program without a console

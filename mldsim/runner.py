@@ -29,11 +29,14 @@ from mldsim.messages import (
     Event,
     ExportHistory,
     Extend,
+    GoTo,
     Heat,
     Kick,
     Level,
     Loaded,
     LoadModel,
+    LookBack,
+    LookedBack,
     NewVelocities,
     Notice,
     Pause,
@@ -641,6 +644,14 @@ class Runner:
                 self._show_present()
             case LoadModel(name_or_path):
                 self._load(engine, name_or_path)
+            case LookBack():
+                self._events.append(LookedBack(engine.topology, tuple(self._history.frames())))
+            case GoTo(frame):
+                self._set_state(RunState.PAUSED)
+                engine.go_to(frame)
+                self._series = None
+                self._show_present()
+                self._forget_future()
             case StartRecording(path, every, force):
                 self._start_recording(engine, path, every, force)
             case ExportHistory(path, force):

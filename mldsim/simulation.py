@@ -453,6 +453,28 @@ class Simulation:
         state = self._start.copy()
         self._adopt(self._model, state, self._make_forces(self._model, state))
 
+    def go_to(self, frame: Frame) -> None:
+        """Go on from an earlier frame: its positions, velocities and time.
+
+        Thermostat and random numbers stay as they are, so that what follows is another run from there.
+
+        Raises
+        ------
+        InputError
+            If its agents or its box are not those of this system, or it tells no velocities.
+        """
+        state = self._state
+        if len(frame.positions) != state.n_agents or not np.allclose(frame.box, state.box):
+            raise InputError("The frame is of another system; start a simulation from it instead.")
+        if not np.isfinite(frame.velocities).all():
+            raise InputError("The frame tells no velocities; start a simulation from it instead.")
+        with self._intervention():
+            self._spring = None
+            self._descent = None
+            state.positions[:], state.velocities[:] = frame.positions, frame.velocities
+            state.step, state.time = frame.step, frame.time
+            self._evaluation = self._forces(state.positions)
+
     def judge(self) -> Doubt:
         """What tells the doubt of the present model.
 
@@ -649,7 +671,9 @@ def build_simulation(
         )
     else:
         progress(f"Reading {setup.start.name}")
-        state = read_structure(setup.start, model.symbols, model.masses, setup.seed, parameters.temperature)
+        state = read_structure(
+            setup.start, model.symbols, model.masses, setup.seed, parameters.temperature, setup.start_frame
+        )
     make = make_forces or _device_forces(setup)
     forces = make(model, state)
     progress("Compiling kernels (only at the first start)")

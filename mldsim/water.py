@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from mldsim import units
 from mldsim.errors import InputError
 from mldsim.kernels.neighbors import IMAGES, build_list, order_by_cell
-from mldsim.molecules import find_bonds, molecules_of
+from mldsim.molecules import find_bonds, made_whole
 from mldsim.observables import draw_velocities
 from mldsim.parameters import ThermostatKind
+from mldsim.recognise import is_hdf5
 from mldsim.state import State
 from mldsim.thermostats import degrees_of_freedom
 
@@ -38,8 +39,6 @@ EXCESS = 0.8
 
 MOST_ATTEMPTS = 20
 """Cuts of a small box to choose from, the least strained wins; a box of more than 1000 molecules takes the first."""
-
-_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 def water_box(
@@ -191,8 +190,10 @@ class _Structure(NamedTuple):
     bonds: NDArray[np.int32] | None = None
 
 
-def read_structure(path: str | Path, symbols: tuple[str, ...], masses: Array, seed: int, temperature: float) -> State:
-    """Start from a file: the last frame of an extended XYZ file, of a trajectory (H5MD) or of a data set.
+def read_structure(
+    path: str | Path, symbols: tuple[str, ...], masses: Array, seed: int, temperature: float, number: int = -1
+) -> State:
+    """Start from a file: a frame of an extended XYZ file, of a trajectory (H5MD) or of a data set.
 
     Positions stay where the file has them, but molecules are made whole. Bonds and velocities are the file's; where it
     has none, bonds are found from the distances, and velocities are drawn with zero momentum and exactly `temperature`.
@@ -206,22 +207,23 @@ def read_structure(path: str | Path, symbols: tuple[str, ...], masses: Array, se
     seed : int
         Of the generator that draws velocities and goes on as the state's.
     temperature : float, K
+    number : int
+        Of the frame, from 0, or from the end where it is negative.
 
     Raises
     ------
     InputError
-        If the file cannot be read, holds fewer than two agents or a species that the model does not know, or has no
-        periodic, orthorhombic box.
+        If the file cannot be read, has no such frame, holds fewer than two agents or a species that the model does not
+        know, or has no periodic, orthorhombic box.
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
-            is_hdf5 = file.read(len(_HDF5_SIGNATURE)) == _HDF5_SIGNATURE
+        hdf5 = is_hdf5(path)
     except FileNotFoundError:
         raise InputError(f"There is no starting structure {path}.") from None
     except OSError as error:
         raise InputError(f"{path}: the starting structure cannot be read: {error.strerror}.") from None
-    found, positions, box, velocities, bonds = (_read_hdf5 if is_hdf5 else _read_xyz)(path)
+    found, positions, box, velocities, bonds = (_read_hdf5 if hdf5 else _read_xyz)(path, number)
 
     if len(found) < 2:
         raise InputError(f"{path}: a simulation needs at least two agents; {len(found)} found.")
@@ -268,7 +270,7 @@ def _state(structure: _Structure, symbols: tuple[str, ...], masses: Array, seed:
     if bonds is None:
         bonds = find_bonds(found, positions, box)
     state = State(
-        positions=_whole(positions, box, bonds),
+        positions=made_whole(positions, box, bonds),
         velocities=np.zeros_like(positions) if velocities is None else np.array(velocities, np.float64),
         species=species,
         symbols=tuple(symbols),
@@ -286,19 +288,21 @@ def _freedoms(state: State) -> int:
     return degrees_of_freedom(ThermostatKind.NONE, state.n_agents, drift_removed=True)
 
 
-def _read_xyz(path: Path) -> _Structure:
+def _read_xyz(path: Path, number: int) -> _Structure:
     from ase import units as ase_units
     from ase.io import read
 
     from mldsim.readers.cell import orthorhombic
 
     try:
-        atoms: Any = read(path, index=-1, format="extxyz")
-    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, StopIteration):
+        atoms: Any = read(path, index=number, format="extxyz")
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, StopIteration) as error:
+        if isinstance(error, IndexError | StopIteration) and number != -1:
+            raise InputError(f"{path} has no frame {number} to start from.") from None
         raise InputError(
             f"{path}: a structure is read from extended XYZ, an H5MD trajectory or a dataset, and this is none of them."
         ) from None
-    box = orthorhombic(atoms.cell.array, f"{path}: the last frame")
+    box = orthorhombic(atoms.cell.array, f"{path}: the frame to start from")
     velocities = None
     if atoms.has("momenta"):
         velocities = atoms.get_velocities() * ase_units.fs
@@ -307,7 +311,7 @@ def _read_xyz(path: Path) -> _Structure:
     return _Structure(tuple(atoms.get_chemical_symbols()), np.array(atoms.positions, np.float64), box, velocities)
 
 
-def _read_hdf5(path: Path) -> _Structure:
+def _read_hdf5(path: Path, number: int) -> _Structure:
     import h5py
 
     from mldsim.readers import load_frames
@@ -320,27 +324,14 @@ def _read_hdf5(path: Path) -> _Structure:
         is_trajectory = True  # what a killed writer left: the reader of trajectories mends it or says what is wrong
     if is_trajectory:
         with read_h5md(path) as trajectory:
-            frame, topology = trajectory.frame(-1), trajectory.topology
+            frame, topology = trajectory.frame(number), trajectory.topology
         velocities = None if np.isnan(frame.velocities).all() else frame.velocities
         bonds = topology.bonds if len(topology.bonds) else None
         symbols = tuple(topology.symbols[kind] for kind in topology.species)
         return _Structure(symbols, frame.positions, np.asarray(frame.box), velocities, bonds)
-    last = load_frames(path)[-1].take([-1])
+    frames = load_frames(path)[-1]
+    if not -len(frames) <= number < len(frames):
+        raise InputError(f"{path} has no frame {number} to start from.")
+    last = frames.take([number])
     velocities = None if last.velocities is None else last.velocities[0]
     return _Structure(last.symbols, last.positions[0], last.boxes[0], velocities)
-
-
-def _whole(positions: Array, box: Array, bonds: NDArray[np.int32]) -> Array:
-    """Bring every agent to the image that its bond reaches, going out from each molecule's first agent."""
-    whole = np.array(positions, np.float64)
-    placed = np.zeros(len(whole), bool)
-    placed[np.unique(molecules_of(len(whole), bonds), return_index=True)[1]] = True
-    both_ways = np.concatenate([bonds, bonds[:, ::-1]])
-    while True:
-        ready = both_ways[placed[both_ways[:, 0]] & ~placed[both_ways[:, 1]]]
-        if not len(ready):
-            return whole
-        _, once = np.unique(ready[:, 1], return_index=True)
-        here, there = ready[once].T
-        whole[there] -= box * np.round((whole[there] - whole[here]) / box)
-        placed[there] = True

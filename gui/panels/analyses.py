@@ -154,6 +154,8 @@ class AnalysesPanel(QWidget):
         about = f"{length} since {format_time(found.began)}: {frames}, {found.temperature:.0f} K. {found.comparison}"
         if found.lost:
             about += f" {found.lost} samples could not be taken in time."
+        if found.part < 1.0:
+            about = f"{100 * found.part:.0f} % of the trajectory. {about}"
         self.text.say(one.text)
         self.about.say(about, f"{about} {found.source}")
 

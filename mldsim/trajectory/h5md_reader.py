@@ -94,6 +94,20 @@ class Trajectory:
         names = [] if group is None else [group.attrs.get("name", b""), group.attrs.get("version", b"")]
         return " ".join(n.decode(errors="replace") if isinstance(n, bytes) else str(n) for n in names).strip()
 
+    @property
+    def unwrapped(self) -> bool:
+        """Whether positions go on where an agent crosses the edge of the box; of other programs one cannot know."""
+        return self.creator.startswith("mldsim")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is amiss is mended or refused when the file is opened."""
+        return ()
+
+    def again(self) -> Trajectory:
+        """The same file, for another thread."""
+        return read_h5md(self.path)
+
     def __len__(self) -> int:
         return self._n_frames
 

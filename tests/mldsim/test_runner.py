@@ -20,9 +20,12 @@ from mldsim.messages import (
     Event,
     ExportHistory,
     Extend,
+    GoTo,
     Level,
     Loaded,
     LoadModel,
+    LookBack,
+    LookedBack,
     NewVelocities,
     Notice,
     Pause,
@@ -112,6 +115,9 @@ class Counter:
     def reset(self) -> None:
         self.step = 0
 
+    def go_to(self, frame: Frame) -> None:
+        self.step = frame.step
+
 
 class Bench:
     """A runner on a bench: its engines, and waiting for what it says."""
@@ -196,6 +202,27 @@ def positions(path: Path) -> list[int]:
         for frame in trajectory:
             assert (frame.positions == frame.step).all()
         return [int(step) for step in trajectory.steps]
+
+
+# --- the past ---
+
+
+def test_one_can_look_back_and_go_on_from_there(bench: Make) -> None:
+    b = bench(paused=True)
+    b.do(Step(200))
+    b.until(lambda: b.status.step == 200)
+    b.do(LookBack())
+    b.hear(LookedBack)
+    past = next(event for event in b.heard if isinstance(event, LookedBack))
+    assert [frame.step for frame in past.frames] == list(range(0, 201, 10))
+    assert past.topology.n_agents == 8
+    b.do(GoTo(past.frames[7]))
+    b.until(lambda: b.status.run_state is RunState.PAUSED and b.status.step == 70)
+    assert b.runner.thermo.columns()["time"][-1] == 35.0
+    b.do(LookBack(), Step(10))
+    b.until(lambda: b.status.step == 80)
+    again = [event for event in b.heard if isinstance(event, LookedBack)][-1]
+    assert again.frames[-1].step == 70
 
 
 # --- run, pause, step -----------------------------------------------------------------------------------------------

@@ -520,3 +520,30 @@ def test_a_start_that_cannot_be_relaxed_fails_in_one_sentence(model_file):
 def test_a_box_smaller_than_the_cutoff_is_refused(model_file):
     with pytest.raises(InputError, match="smaller than the cutoff"):
         build_simulation(Setup(model=model_file, molecules=8, density=2.0), Parameters(), lambda _: None)
+
+
+def test_from_an_earlier_frame_the_same_run_follows_where_nothing_is_random():
+    simulation = make_simulation(thermostat=ThermostatKind.NONE)
+    simulation.advance(40)
+    past = simulation.frame()
+    simulation.advance(60)
+    there = simulation.frame()
+    simulation.go_to(past)
+    back = simulation.frame()
+    assert (back.step, back.time) == (past.step, past.time)
+    assert back.thermo.conserved == pytest.approx(there.thermo.conserved)
+    simulation.advance(60)
+    np.testing.assert_allclose(simulation.frame().positions, there.positions, atol=1e-12)
+
+
+def test_a_frame_of_another_system_is_no_place_to_go_to():
+    simulation = make_simulation()
+    frame = simulation.frame()
+    for wrong in (
+        replace(frame, positions=frame.positions[:-3]),
+        replace(frame, box=1.1 * frame.box),
+        replace(frame, velocities=np.full_like(frame.velocities, np.nan)),
+    ):
+        with pytest.raises(InputError, match="start a simulation from it instead"):
+            simulation.go_to(wrong)
+    np.testing.assert_array_equal(simulation.frame().positions, frame.positions)
