@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 
 from PySide6.QtWidgets import QApplication
 
+from mldsim.edits import LossEdit
 from mldsim.gui.app import _build_simulation
 from mldsim.gui.main_window import MainWindow, save_image
 from mldsim.gui.panels.loss import Kind
@@ -94,11 +95,12 @@ def doubt(window: MainWindow) -> None:
 
 
 def loss(window: MainWindow) -> None:
-    """Pair curves of oxygen's loss where the run is."""
+    """Pair curves of oxygen's loss where the run is, scaled and without its cubic part, beside those as fitted."""
     window.instruments.docks[2].raise_()
-    wait(120.0, lambda: window.instruments.loss.list.count() > 0)
+    wait(120.0, lambda: window.instruments.loss.page.count() > 0)
     window.instruments.loss.choose(Kind.PAIRS, 0)
-    wait(2.0)
+    window.controller.change(loss=LossEdit(("cubic",), (("O", 0.9),)))
+    wait(5.0)
 
 
 SCENES: dict[str, Scene] = {

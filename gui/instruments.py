@@ -13,6 +13,7 @@ from PySide6.QtGui import QAction, QImage
 from PySide6.QtWidgets import QDialog, QDockWidget, QMainWindow, QWidget
 
 from mldsim.averages import Analyst, write_table
+from mldsim.edits import FITTED, LossEdit
 from mldsim.errors import MldsimError
 from mldsim.frames import Frame, Samples, Topology
 from mldsim.gui import theme
@@ -22,7 +23,7 @@ from mldsim.gui.panels.doubt import DoubtPanel
 from mldsim.gui.panels.loss import LossPanel
 from mldsim.loss import LossModel, load_model
 from mldsim.messages import Command, Level, SaveDoubtful, Status, WatchDoubt
-from mldsim.parameters import Setup
+from mldsim.parameters import Parameters, Setup
 from mldsim.surroundings import Surroundings, surroundings
 from mldsim.watch import DoubtTable
 
@@ -44,6 +45,8 @@ class System(Protocol):
     def topology(self) -> Topology | None: ...
     @property
     def frame(self) -> Frame | None: ...
+    @property
+    def applied(self) -> Parameters: ...
 
 
 class Watched(Protocol):
@@ -75,16 +78,28 @@ class Desk(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """A model of this name, and the surroundings that its agents have; None where it cannot be read."""
+    """A model of this name, and the surroundings that its agents have; None where it cannot be read.
+
+    `edited` is the model as it is now, and `fitted_seen` the surroundings as the model itself has them, where that is
+    another one.
+    """
 
     name: str
     model: LossModel | None
+    edited: LossModel | None
     seen: Surroundings | None
+    fitted_seen: Surroundings | None = None
 
 
-def _look(name: str, known: LossModel | None, topology: Topology, frame: Frame) -> Looked:
+def _look(name: str, known: LossModel | None, edit: LossEdit, topology: Topology, frame: Frame) -> Looked:
     model = known or load_model(name)
-    return Looked(name, model, surroundings(model, topology, frame) if model.symbols == topology.symbols else None)
+    if model.symbols != topology.symbols:
+        return Looked(name, model, model, None)
+    edited = edit.of(model)
+    fitted = surroundings(model, topology, frame)
+    if not edit:
+        return Looked(name, model, model, fitted)
+    return Looked(name, model, edited, surroundings(edited, topology, frame), fitted)
 
 
 class Instruments(QObject):
@@ -106,7 +121,8 @@ class Instruments(QObject):
         self.analyses = AnalysesPanel()
         self.doubt = DoubtPanel()
         self.loss = LossPanel()
-        self._model = Looked("", None, None)
+        self._model = Looked("", None, None, None)
+        self._edit_seen = FITTED
         self._looker = ThreadPoolExecutor(1, "mldsim-looker")
         self._looking: Future[Looked] | None = None
         self._asked = ""
@@ -198,18 +214,20 @@ class Instruments(QObject):
                 self._model = looking.result()
             except MldsimError as error:
                 self._desk.tell(Level.WARNING, str(error))
-                self._model = Looked(self._asked, None, None)
-            self.loss.show_loss(self._model.model, self._model.seen)
+                self._model = Looked(self._asked, None, None, None)
+            self.loss.switches.show_model(self._model.model)
+            self.loss.show_loss(self._model.edited, self._model.seen, self._model.fitted_seen)
         if self._looking is None and self._looks >= LOSS_LOOKS and self.loss.wanted():
             system = self._desk.controller
-            frame, topology, name = system.frame, system.topology, system.setup.model
-            if frame is None or topology is None or (frame is self._frame_seen and name == self._model.name):
+            frame, topology, name, edit = system.frame, system.topology, system.setup.model, system.applied.loss
+            known_all = frame is self._frame_seen and name == self._model.name and edit == self._edit_seen
+            if frame is None or topology is None or known_all:
                 return
-            self._looks, self._frame_seen, self._asked = 0, frame, name
+            self._looks, self._frame_seen, self._asked, self._edit_seen = 0, frame, name, edit
             known = self._model.model if name == self._model.name else None
             if known is None and name == self._model.name:
                 return  # it could not be read, and was told
-            self._looking = self._looker.submit(_look, name, known, topology, frame)
+            self._looking = self._looker.submit(_look, name, known, edit, topology, frame)
 
     def _ask_doubtful(self) -> None:
         frames = self._runner.status().doubtful_frames

@@ -131,7 +131,11 @@ class MainWindow(QMainWindow):
         self.instruments = Instruments(self, self._plots_dock, self, runner)
         self._build_tool_bar()
         self.picks = Picks(
-            self.viewport, self.agents_panel, self.tracks, model=lambda: load_model(self.controller.setup.model)
+            self.viewport,
+            self.agents_panel,
+            self.tracks,
+            model=lambda: load_model(self.controller.setup.model),
+            edit=lambda: self.controller.applied.loss,
         )
         views = Views(self.picks, self.plots, self.panel, self.status_bar, self.notices, self)
         self.controller = Controller(runner, views, setup, parameters)
@@ -545,6 +549,8 @@ class MainWindow(QMainWindow):
         self.instruments.connect_toggles(self.actions_["watch_doubt"], self.actions_["pause_on_doubt"])
         panel = self.panel
         panel.changed.connect(lambda changes: controller.change(**changes))
+        panel.applied.connect(lambda applied: self.instruments.loss.switches.show_edit(applied.loss))
+        self.instruments.loss.asked.connect(lambda edit: controller.change(loss=edit))
         panel.restart_asked.connect(lambda changes: controller.restart(**changes))
         panel.model_asked.connect(controller.load_model)
         panel.open_model_asked.connect(self.ask_model)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mldsim.dissection import dissect
+from mldsim.edits import FITTED, LossEdit
 from mldsim.errors import MldsimError
 from mldsim.frames import Frame, Topology
 from mldsim.gui.panels.agents import AgentsPanel
@@ -34,9 +35,11 @@ class Picks:
     panel : AgentsPanel
     tracks : TrackPlots
     model : callable
-        The loss model that the agents descend now; raises MldsimError where there is none.
+        The loss model that the agents descend, as it was fitted; raises MldsimError where there is none.
     clock : callable
         Seconds, monotonic.
+    edit : callable
+        What is changed of the loss now.
     """
 
     def __init__(
@@ -46,9 +49,10 @@ class Picks:
         tracks: TrackPlots,
         model: Callable[[], LossModel],
         clock: Callable[[], float] = time.perf_counter,
+        edit: Callable[[], LossEdit] = lambda: FITTED,
     ) -> None:
         self._viewport, self._panel, self._tracks = viewport, panel, tracks
-        self._model_now = model
+        self._model_now, self._edit_now = model, edit
         self._clock = clock
         self._model: LossModel | None = None
         self._topology: Topology | None = None
@@ -147,7 +151,7 @@ class Picks:
         try:
             if self._model is None:
                 self._model = self._model_now()
-            model = self._model
+            model = self._edit_now().of(self._model)
             if model.symbols == topology.symbols and (frame.box >= model.cutoff).all():
                 parts = dissect(model, topology.species, frame.positions, frame.box, self.picked[-1])
                 self._panel.show_dissection(parts)

@@ -190,6 +190,7 @@ def _style_sheet(c: Colours) -> str:
     QProgressBar {{ background: {c.raised}; border: none; border-radius: 3px; max-height: 6px; }}
     QProgressBar::chunk {{ background: {c.accent}; border-radius: 3px; }}
     QLabel[dim="true"] {{ color: {c.dim}; }}
+    QLabel[level="warning"] {{ color: {c.warning}; }}
     QLabel[large="true"] {{ color: {c.text}; font-size: 19px; font-weight: 600; }}
     QLabel[section="true"] {{ color: {c.text}; font-weight: 600; }}
     QFrame[line="true"] {{ background: {c.border}; border: none; max-height: 1px; min-height: 1px; }}

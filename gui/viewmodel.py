@@ -134,6 +134,8 @@ class StatusLine:
     stretch: str
     part: float | None
     pull: str
+    loss: str
+    loss_tip: str
     display: str
     recording: str
     recording_tip: str
@@ -174,6 +176,8 @@ def status_line(status: Status, frames_per_s: float, pull: Pull | None = None) -
         stretch=_stretch_text(status),
         part=_part(status),
         pull="" if pull is None else f"Pull {float(np.linalg.norm(pull.force)):.2f} eV/Å",
+        loss="Loss edited" if status.loss_edit else "",
+        loss_tip=f"Changed of the fitted loss: {status.loss_edit}.",
         display=f"{frames_per_s:.0f} frames/s" if running else "",
         recording=recording,
         recording_tip=tip,

@@ -197,36 +197,50 @@ def _cubic_shares(model: LossModel, a: int, u: Array, phi: Array) -> tuple[float
     whole = [field.sum(axis=0) for field in added]
     offset = part.offsets[a]
 
-    def at(t: float) -> tuple[float, list[Array]]:
-        fields = [t * field for field in whole]
-        fields[0] = fields[0] - offset
-        return _cubic(fields, float(part.saturation[a]), features, part.coefficients[a])
-
-    shares = np.zeros(len(u))
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
-    for node, weight in zip(nodes, weights, strict=True):
-        _, slopes = at(0.5 * (1.0 + node))
-        for slope, field in zip(slopes, added, strict=True):
-            shares += 0.5 * weight * (field.reshape(len(u), -1) @ slope.ravel())
-    return at(0.0)[0], shares
+    fading = np.concatenate([[0.0], 0.5 * (1.0 + nodes)])
+    fields = [fading.reshape(-1, *(1,) * field.ndim) * field for field in whole]
+    fields[0] = fields[0] - offset
+    losses, slopes = cubic_part(fields, float(part.saturation[a]), features, part.coefficients[a])
+    shares = np.zeros(len(u))
+    for slope, field in zip(slopes, added, strict=True):
+        mean = np.einsum("n,n...->...", 0.5 * weights, slope[1:])
+        shares += field.reshape(len(u), -1) @ mean.ravel()
+    return float(losses[0]), shares
 
 
-def _cubic(
+def cubic_part(
     fields: list[Array], saturation: float, features: NDArray[np.int64], theta: Array
-) -> tuple[float, list[Array]]:
-    """The cubic part for the fields that the channels of each rank see, (n_channels, 3, ...) in Cartesian tensors, and
-    its slopes by them."""
+) -> tuple[Array, list[Array]]:
+    """The cubic part of the losses of n agents of one species, and its slopes.
+
+    Parameters
+    ----------
+    fields : list of (n, n_channels, 3, ...) float64
+        What the channels of each rank see, in Cartesian tensors.
+    saturation : float
+    features : (n_features, 4) int64
+        See `kernels.cubic.features`.
+    theta : (n_features,) float64, eV
+
+    Returns
+    -------
+    losses : (n,) float64, eV
+    slopes : list of arrays
+        By the fields, shaped like them.
+    """
     pole = np.array([0.0, 0.0, 1.0])
+    n, n_channels = fields[0].shape
     units = [float((reference.tensors(rank, pole) ** 2).sum()) for rank in range(len(fields))]
     tight, roots, seen = [], [], []
     for rank, field in enumerate(fields):
         t = 1.0 / (units[rank] * (2 * rank + 1) * saturation**2)
-        square = (field.reshape(len(field), -1) ** 2).sum(axis=1)
-        root = np.sqrt(1.0 + t * square).reshape(-1, *(1,) * rank)
+        square = (field.reshape(n, n_channels, -1) ** 2).sum(axis=2)
+        root = np.sqrt(1.0 + t * square).reshape(n, n_channels, *(1,) * rank)
         tight.append(t)
         roots.append(root)
         seen.append(field / root)
-    loss, slopes = 0.0, [np.zeros_like(field) for field in fields]
+    losses, slopes = np.zeros(n), [np.zeros_like(field) for field in fields]
     possible = sorted(ranks for ranks in reference.CONTRACTIONS if max(ranks) < len(fields))
     for number, ranks in enumerate(possible):
         mine = features[:, 0] == number
@@ -234,15 +248,15 @@ def _cubic(
         unit = np.einsum(f"{axes[0]},{axes[1]},{axes[2]}->", *(reference.tensors(rank, pole) for rank in ranks))
         weight = theta[mine] / unit
         channels = [features[mine, place] for place in (1, 2, 3)]
-        factors = [seen[rank][channel] for rank, channel in zip(ranks, channels, strict=True)]
+        factors = [seen[rank][:, channel] for rank, channel in zip(ranks, channels, strict=True)]
         for place in range(3):
             (first, x), (second, y) = ((factors[other], axes[other]) for other in range(3) if other != place)
-            slope = np.einsum(f"f,f{x},f{y}->f{axes[place]}", weight, first, second)
-            to_channel = np.arange(len(fields[0]))[:, None] == channels[place]
-            slopes[ranks[place]] += (to_channel @ slope.reshape(len(slope), -1)).reshape(slopes[ranks[place]].shape)
+            slope = np.einsum(f"f,nf{x},nf{y}->nf{axes[place]}", weight, first, second)
+            to_channel = (np.arange(n_channels)[:, None] == channels[place]).astype(np.float64)
+            slopes[ranks[place]] += np.einsum("cf,nf...->nc...", to_channel, slope)
             if place == 0:
-                loss += float((slope * factors[0]).sum())
+                losses += (slope * factors[0]).reshape(n, -1).sum(axis=1)
     for rank, slope in enumerate(slopes):
-        along = (slope * seen[rank]).reshape(len(slope), -1).sum(axis=1).reshape(-1, *(1,) * rank)
+        along = (slope * seen[rank]).reshape(n, n_channels, -1).sum(axis=2).reshape(n, n_channels, *(1,) * rank)
         slopes[rank] = (slope - tight[rank] * along * seen[rank]) / roots[rank]
-    return loss, slopes
+    return losses, slopes

@@ -497,6 +497,8 @@ class Status:
         The run with an end that is under way, or was the last; None for one without.
     playback : Playback or None
         When it is a trajectory that is played, and not a simulation.
+    loss_edit : str
+        What is changed of the fitted loss; empty where nothing is.
     """
 
     run_state: RunState
@@ -517,3 +519,4 @@ class Status:
     pace: float | None = None
     stretch: Stretch | None = None
     playback: Playback | None = None
+    loss_edit: str = ""

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from mldsim.edits import FITTED, LARGEST_SCALE, LossEdit
 from mldsim.errors import InputError
 
 
@@ -88,6 +89,15 @@ FIELDS: dict[str, Field] = {
         True,
         "How many time steps are taken between two pictures; the time step itself is never stretched.",
     ),
+    "loss_scale": Field(
+        "Loss ×",
+        "",
+        1.0,
+        0.0,
+        LARGEST_SCALE,
+        False,
+        "What the learned loss of a species is multiplied by: agents that have less to lose stray farther.",
+    ),
     "molecules": Field("Molecules", "", 64, 8, 100_000, True, "Number of water molecules in the box."),
     "density": Field("Density", "g/cm³", 0.997, 0.2, 2.0, False, "Mass per volume; the box is a cube of that size."),
     "seed": Field("Seed", "", 1, 0, 2**31 - 1, True, "The same seed gives the same start and the same noise."),
@@ -111,13 +121,17 @@ def check(name: str, value: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """What may change while the simulation runs. Internal units; `check` has been passed."""
+    """What may change while the simulation runs. Internal units; `check` has been passed.
+
+    `loss` changes the loss model of the setup; another model is taken as it was fitted.
+    """
 
     temperature: float = FIELDS["temperature"].default
     thermostat: ThermostatKind = ThermostatKind.NOSE_HOOVER
     coupling_time: float = FIELDS["coupling_time"].default
     timestep: float = FIELDS["timestep"].default
     steps_per_frame: int = int(FIELDS["steps_per_frame"].default)
+    loss: LossEdit = FITTED
 
     def __post_init__(self) -> None:
         _check_fields(self)

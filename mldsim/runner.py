@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mldsim.edits import FITTED
 from mldsim.errors import Cancelled, InputError, MldsimError
 from mldsim.frames import Frame, Mailbox, Samples, SampleSeries, ThermoTable
 from mldsim.messages import (
@@ -530,6 +531,7 @@ class Runner:
             memory_frames=len(self._history),
             doubtful_frames=len(self._watch.history),
             doubt_refused=self._watch.refused,
+            loss_edit=engine.parameters.loss.words() if engine else "",
         )
 
     def _tell(self, level: Level, text: str) -> None:
@@ -620,6 +622,10 @@ class Runner:
                     self._events.append(Applied(engine.parameters))
                     if replace(before, steps_per_frame=parameters.steps_per_frame) != engine.parameters:
                         self._series = None
+                    if before.loss != engine.parameters.loss:
+                        self._stop_recording("the loss was edited")
+                        self._watch.forget(system=False)
+                        self._show_present()
             case Quench():
                 self._set_state(RunState.QUENCHING, "Descending the loss")
                 self._watch.forget_after(self._time)
@@ -676,8 +682,11 @@ class Runner:
             resume = RunState.RUNNING
         self._set_state(RunState.STARTING, "Starting")
         self._publish_status(now=True)
+        parameters = self._parameters
+        if self._engine is not None and setup.model != self._engine.setup.model:
+            parameters = replace(parameters, loss=FITTED)
         try:
-            engine = self._factory(setup, self._parameters, self._report)
+            engine = self._factory(setup, parameters, self._report)
         except Exception as error:  # noqa: BLE001 - the policy of _advance
             if self._closing.is_set():
                 return
@@ -734,6 +743,8 @@ class Runner:
         self._watch.forget(system=False)
         self._series = None
         self._seconds_per_step = None
+        self._parameters = engine.parameters
+        self._events.append(Applied(engine.parameters))
         self._tell_loaded(engine)
         self._show_present()
 

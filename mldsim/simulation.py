@@ -4,10 +4,11 @@ Accounts. K is the kinetic energy of all agents, L the sum of their losses. For 
 
     conserved = K + L + energy of the thermostat's bath + energy booked at interventions
 
-stays constant up to the error of the time step. An intervention is a change of thermostat, target, coupling time or
-model, a quench, new velocities, heat given to a region, or a kick: the jump that it makes is booked, so that the curve
-goes on where it was and its drift is the integrator's alone. While a molecule is pulled the energy of the spring
-(`external`) is part of the conserved quantity, and what the hand does by moving, grabbing and letting go is booked.
+stays constant up to the error of the time step. An intervention is a change of thermostat, target, coupling time,
+model or its terms (`mldsim.edits`), a quench, new velocities, heat given to a region, or a kick: the jump that it makes
+is booked, so that the curve goes on where it was and its drift is the integrator's alone. While a molecule is pulled
+the energy of the spring (`external`) is part of the conserved quantity, and what the hand does by moving, grabbing and
+letting go is booked.
 For own scope there is no such quantity and it is not a number. `heat` is what the
 thermostats have given to the agents since the start.
 
@@ -30,6 +31,7 @@ from numpy.typing import NDArray
 
 from mldsim import observables, units
 from mldsim.doubt import Doubt
+from mldsim.edits import FITTED, LossEdit
 from mldsim.errors import InputError, LeftPhysics, WorkFailed
 from mldsim.evaluator import Evaluation, Evaluator
 from mldsim.external import Spring
@@ -116,6 +118,7 @@ class Simulation:
     model : LossModel
         Its symbols are the state's.
     parameters : Parameters
+        What they change of the loss is changed from the beginning.
     setup : Setup
     make_forces : callable, optional
         (model, state) -> evaluator; the default makes an `Evaluator` on the device of the setup.
@@ -142,6 +145,8 @@ class Simulation:
         self._make_stepper = make_stepper
         self._setup = setup
         self._parameters = parameters
+        self._fitted = model
+        model = parameters.loss.of(model)
         self._older, self._newer = _Snapshot.empty(state), _Snapshot.empty(state)
         self._adopt(model, state.copy(), self._make_forces(model, state))
         refusal = self._trouble()
@@ -412,7 +417,15 @@ class Simulation:
             raise InputError(f"Agents have numbers from 0 to {n_agents - 1}.")
 
     def set_parameters(self, parameters: Parameters) -> Parameters:
-        """Take over new parameters between two steps; returns them as applied."""
+        """Take over new parameters between two steps; returns them as applied.
+
+        Raises
+        ------
+        InputError
+            If the loss cannot be changed like this; nothing is taken over then.
+        """
+        if parameters.loss != self._parameters.loss:
+            self._change_loss(parameters.loss)
         old = self._parameters
         with self._intervention():
             self._parameters = parameters
@@ -423,8 +436,21 @@ class Simulation:
                 self._thermostat.coupling_time = parameters.coupling_time
         return self._parameters
 
+    def _change_loss(self, edit: LossEdit) -> None:
+        model, state = edit.of(self._fitted), self._state
+        forces = self._make_forces(model, state)
+        evaluation = forces(state.positions)
+        with self._intervention():
+            rescoped = model.scope is not self._model.scope
+            self._model, self._forces, self._run.evaluation = model, forces, evaluation
+            self._stepper = self._make_stepper(self._run, forces, model)
+            self._parameters = replace(self._parameters, loss=edit)
+            self._descent = None
+            if rescoped:
+                self._change_thermostat()
+
     def set_model(self, name_or_path: str | Path) -> None:
-        """Go on from here with another loss model, as the start of the setup too.
+        """Go on from here with another loss model, as it was fitted, as the start of the setup too.
 
         Raises
         ------
@@ -442,7 +468,8 @@ class Simulation:
             self._model, self._forces = model, forces
             self._run = Run(state, evaluation, self._thermostat)
             self._stepper = self._make_stepper(self._run, forces, model)
-            self._start = start
+            self._fitted, self._start = model, start
+            self._parameters = replace(self._parameters, loss=FITTED)
             self._descent = None
             self._fit_topology()
             self._setup = replace(self._setup, model=str(name_or_path))
@@ -481,8 +508,10 @@ class Simulation:
         Raises
         ------
         InputError
-            If the model has no committee, or the box holds too many agents for one.
+            If the model has no committee, or was edited, or the box holds too many agents for one.
         """
+        if self._parameters.loss:
+            raise InputError("Doubt is told of fitted losses; go back to the fitted loss to watch it.")
         if self._state.n_agents > MOST_DOUBTED:
             raise InputError(
                 f"The doubt of {self._state.n_agents} agents would take too much memory; it is told of up to "

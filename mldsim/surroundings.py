@@ -1,12 +1,13 @@
 """What a loss is in the surroundings that its agents have now: pair curves and responses, read off one frame.
 
-The response of agent i to an invariant, dL_i/ds = w + W^0 s_i, is exact for a loss of order 2; the cubic part of a loss
-of order 3 is left out here (`mldsim.sensitivity` has all of it, on labelled frames). One more neighbour of species b at
-the distance r changes the loss by
+The response of agent i to an invariant is dL_i/ds = w + W^0 s_i, and by the cubic part P^0 dC/dv^0 at the fields of all
+ranks that it has (parts that are not local are left out). One more neighbour of species b at the distance r, in any
+direction, changes the loss to first order by
 
     u_ab(r) = sum_k (dL/ds_bk) phi_k^ab(r),
 
-with the mean and the spread over agents of species a. A few agents of each species are enough: plain NumPy, no kernels,
+because the fields of higher rank of a neighbour vanish in the mean over its directions. It has a mean and a spread over
+agents of species a. A few agents of each species are enough: plain NumPy, no kernels,
 so that any thread may look.
 """
 
@@ -18,7 +19,9 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from mldsim.dissection import cubic_part
 from mldsim.frames import Frame, Topology
+from mldsim.kernels import cubic, reference
 from mldsim.loss import LossModel
 from mldsim.species import pair_name
 
@@ -95,7 +98,8 @@ def surroundings(model: LossModel, topology: Topology, frame: Frame) -> Surround
             continue
         most = max(1, min(CENTRES, MOST_DISTANCES // topology.n_agents))
         centres = members[np.linspace(0, len(members) - 1, min(most, len(members))).astype(int)]
-        centre, neighbour, distance = _neighbours(frame, centres, model.cutoff)
+        centre, neighbour, separation = _neighbours(frame, centres, model.cutoff)
+        distance = np.sqrt((separation**2).sum(axis=1))
         invariants = np.zeros((len(centres), n, k))
         for b in range(n):
             mine = topology.species[neighbour] == b
@@ -103,7 +107,10 @@ def surroundings(model: LossModel, topology: Topology, frame: Frame) -> Surround
             np.add.at(invariants[:, b], centre[mine], values)
             visited[a, b] = np.histogram(distance[mine], edges)[0] / len(centres)
         flat = invariants.reshape(len(centres), -1)
-        response = (model.linear[a] + flat @ model.quadratic[a, 0]).reshape(len(centres), n, k)
+        response = model.linear[a] + flat @ model.quadratic[a, 0]
+        if model.cubic is not None:
+            response += _of_cubic(model, a, len(centres), centre, topology.species[neighbour], separation, distance)
+        response = response.reshape(len(centres), n, k)
         curves = np.einsum("ibk,brk->ibr", response, functions[a])
         mean[a], spread[a] = curves.mean(axis=0), curves.std(axis=0)
         effect[a] = response.mean(axis=0) * invariants.std(axis=0)
@@ -118,18 +125,48 @@ def surroundings(model: LossModel, topology: Topology, frame: Frame) -> Surround
     )  # fmt: skip
 
 
+def _of_cubic(
+    model: LossModel,
+    a: int,
+    n_centres: int,
+    centre: NDArray[np.intp],
+    species: NDArray[np.int32],
+    separation: Array,
+    distance: Array,
+) -> Array:
+    """What the cubic part adds to the responses of agents of species a, (n_centres, n_species * n_radial), eV."""
+    part, k = model.cubic, model.radial.n_radial
+    assert part is not None
+    psi = np.empty((len(centre), model.max_rank + 1, part.n_channels))
+    for b in range(len(model.symbols)):
+        mine = species == b
+        channels = part.channels[a, :, :, b * k : (b + 1) * k]
+        psi[mine] = np.einsum("jk,lck->jlc", model.radial(a, b, distance[mine])[0], channels)
+    fields: list[Array] = []
+    for rank in range(model.max_rank + 1):
+        tensors = reference.tensors(rank, separation / distance[:, None])
+        by_pair = np.einsum("jc,j...->jc...", psi[:, rank], tensors).reshape(len(centre), -1)
+        sums = [np.bincount(centre, component, n_centres) for component in by_pair.T]
+        fields.append(np.array(sums, np.float64).T.reshape(n_centres, part.n_channels, *(3,) * rank))
+    fields[0] -= part.offsets[a]
+    features = cubic.features(part.n_channels, model.max_rank)
+    _, slopes = cubic_part(fields, float(part.saturation[a]), features, part.coefficients[a])
+    return np.asarray(slopes[0] @ part.channels[a, 0])
+
+
 def _neighbours(
     frame: Frame, centres: NDArray[np.intp], cutoff: float
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], Array]:
-    """All neighbours within the cutoff, periodic images too: index of the centre, agent, distance."""
+    """All neighbours within the cutoff, periodic images too: index of the centre, agent, q_centre - q_agent."""
     box = frame.box
-    separation = frame.positions[None, :, :] - frame.positions[centres, None, :]
+    separation = frame.positions[centres, None, :] - frame.positions[None, :, :]
     separation -= box * np.round(separation / box)
     images = [(-1, 0, 1) if edge < 2.0 * cutoff else (0,) for edge in box]
     found = []
     for shift in product(*images):
-        squares = ((separation + np.array(shift) * box) ** 2).sum(axis=2)
+        shifted = separation + np.array(shift) * box
+        squares = (shifted**2).sum(axis=2)
         centre, neighbour = np.nonzero((squares < cutoff**2) & (squares > 1e-6))
-        found.append((centre, neighbour, np.sqrt(squares[centre, neighbour])))
-    centre, neighbour, distance = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return centre, neighbour, distance
+        found.append((centre, neighbour, shifted[centre, neighbour]))
+    centre, neighbour, separation = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return centre, neighbour, separation

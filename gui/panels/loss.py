@@ -1,4 +1,4 @@
-"""The learned loss itself: its pair curves where the run is now, its coefficients, and what it responds to."""
+"""The learned loss itself: its pair curves where the run is now, its coefficients, what it responds to, switches."""
 
 from __future__ import annotations
 
@@ -6,21 +6,24 @@ import enum
 from dataclasses import dataclass
 
 import numpy as np
-from PySide6.QtCore import QEvent, QSignalBlocker, Qt
-from PySide6.QtWidgets import QHBoxLayout, QListWidget, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtCore import QSignalBlocker, Qt, Signal
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from mldsim.analysis.statistics import Curve
+from mldsim.edits import FITTED, LossEdit, terms
 from mldsim.gui import theme
-from mldsim.gui.panels.fields import Line, claims
+from mldsim.gui.panels.fields import Choice, Line, NumberRow, Tick
+from mldsim.gui.panels.panel import push_button
 from mldsim.gui.plots.curves import CurvePlot, Shade
 from mldsim.gui.plots.matrix import MatrixMap
 from mldsim.gui.plots.thermo import Pen
+from mldsim.gui.viewmodel import SCOPE_NAMES
 from mldsim.loss import LossModel
 from mldsim.surroundings import Surroundings
 
-LIST_WIDTH = 190
+CONTROLS = 240
 
-LINEAR, HERE, VISITED = "linear", "now", "visited"
+LINEAR, HERE, VISITED, FITTED_NOW = "linear", "now", "visited", "fit"
 EFFECT = ("O neighbours", "H neighbours")
 
 BEYOND_BONDS = 1.5
@@ -28,6 +31,17 @@ BEYOND_BONDS = 1.5
 
 HISTOGRAM = 0.25
 """Part of the height of a plot that the histogram of distances takes."""
+
+
+TIPS = {
+    "linear": "w·s: what each neighbour adds by itself, a pair potential.",
+    "quadratic": "½ A:W:A: products of the fields of two neighbours; rank 0 knows how many there are, higher ranks "
+    "the angles between them.",
+    "cubic": "Products of three fields, seen through a few channels.",
+    "hops": "Pair strengths that depend on the surroundings of both agents.",
+    "long range": "Sums over all agents and their images, without a cutoff.",
+}
+"""What each term is; the wall below the closest contacts was not learned and stays."""
 
 
 class Kind(enum.Enum):
@@ -47,19 +61,135 @@ class Page:
     title: str
 
 
-class _List(QListWidget):
+class Switches(QWidget):
+    """What may be changed of a loss while it runs: its terms, the weight of each species' loss, its scope.
+
+    It shows what `show_edit` was told; what the user asks for is sent by `asked`.
+
+    Signals
+    -------
+    asked(LossEdit)
+    """
+
+    asked = Signal(object)
+
     def __init__(self) -> None:
         super().__init__()
-        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.setFixedWidth(LIST_WIDTH)
-        self.setAccessibleName("Parts of the loss")
+        self._model: LossModel | None = None
+        self._edit = FITTED
+        self.terms: dict[str, Tick] = {}
+        self.scales: dict[str, NumberRow] = {}
+        self.scope = Choice()
+        for scope, name in SCOPE_NAMES.items():
+            self.scope.addItem(f"{name} scope", scope)
+        self.scope.setToolTip(
+            "<p>Own: each agent descends its own loss, forces are not reciprocal. Shared: all descend the sum.</p>"
+        )
+        self.scope.activated.connect(self._ask)
+        self.fitted = push_button("Fitted loss", "Take every change of the loss back")
+        self.fitted.clicked.connect(lambda: self.asked.emit(FITTED))
+        self._grid = QGridLayout()
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setHorizontalSpacing(8)
+        self._grid.setVerticalSpacing(3)
+        self._rows = QVBoxLayout()
+        self._rows.setSpacing(2)
+        below = QHBoxLayout()
+        below.setSpacing(6)
+        below.addWidget(self.scope, 1)
+        below.addWidget(self.fitted, 1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        column.addLayout(self._grid)
+        column.addLayout(self._rows)
+        column.addLayout(below)
+        column.addStretch(1)
+        self._show()
 
-    def event(self, event: QEvent) -> bool:
-        return claims(event) or super().event(event)
+    def show_model(self, model: LossModel | None) -> None:
+        """Offer what can be changed of a fitted model."""
+        known = self._model
+        self._model = model
+        names = () if model is None else terms(model)
+        symbols = () if model is None else model.symbols
+        if known is None or model is None or names != tuple(self.terms) or symbols != tuple(self.scales):
+            self._build(names, symbols)
+        self._show()
+
+    def show_edit(self, edit: LossEdit) -> None:
+        """Show what is changed."""
+        self._edit = edit
+        self._show()
+
+    def colour(self, colours: theme.Colours) -> None:
+        """Take the colours of a theme."""
+        self._colours = colours
+        for row in self.scales.values():
+            row.undo.colour(colours)
+
+    # --- inside ---
+
+    def _build(self, names: tuple[str, ...], symbols: tuple[str, ...]) -> None:
+        for widget in (*self.terms.values(), *self.scales.values()):
+            widget.hide()
+            widget.deleteLater()
+        self.terms = {name: Tick(_short(name), f"<p>{TIPS[name.split(',')[0]]}</p>") for name in names}
+        for number, tick in enumerate(self.terms.values()):
+            tick.toggled.connect(self._ask)
+            self._grid.addWidget(tick, number // 2, number % 2)
+        self.scales = {}
+        for symbol in symbols:
+            row = NumberRow("loss_scale")
+            row.label.setText(f"Loss of {symbol} ×")
+            row.label.setFixedWidth(76)
+            row.box.setFixedWidth(58)
+            row.asked.connect(lambda value, symbol=symbol: self._scale(symbol, value))
+            row.undo.colour(self._colours)
+            self._rows.addWidget(row)
+            self.scales[symbol] = row
+
+    _colours = theme.COLOURS[theme.Theme.DARK]
+
+    def _show(self) -> None:
+        edit, model = self._edit, self._model
+        for name, tick in self.terms.items():
+            tick.show_checked(name not in edit.off)
+        for symbol, row in self.scales.items():
+            row.show_applied(edit.scale(symbol))
+        self.scope.setEnabled(model is not None)
+        if model is not None:
+            self.scope.show_data(edit.scope or model.scope)
+        self.fitted.setEnabled(bool(edit))
+
+    def _ask(self, *_: object) -> None:
+        self._send(self._edit.scales)
+
+    def _scale(self, symbol: str, value: float) -> None:
+        self._send((*(one for one in self._edit.scales if one[0] != symbol), (symbol, value)))
+
+    def _send(self, scales: tuple[tuple[str, float], ...]) -> None:
+        if self._model is None:
+            return
+        off = tuple(name for name, tick in self.terms.items() if not tick.isChecked())
+        scope = self.scope.currentData()
+        self.asked.emit(LossEdit(off, scales, None if scope is self._model.scope else scope))
+
+
+def _short(name: str) -> str:
+    words = name.removeprefix("quadratic, ")
+    return words[0].upper() + words[1:]
 
 
 class LossPanel(QWidget):
-    """Shows a `LossModel` and the `Surroundings` that its agents have now."""
+    """Shows a `LossModel` and the `Surroundings` that its agents have now, and changes it.
+
+    Signals
+    -------
+    asked(LossEdit) : the loss is to be changed like this
+    """
+
+    asked = Signal(object)
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,12 +197,17 @@ class LossPanel(QWidget):
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self._model: LossModel | None = None
         self._seen: Surroundings | None = None
+        self._fitted_seen: Surroundings | None = None
         self._pages: list[Page] = []
-        self.list = _List()
-        self.list.currentRowChanged.connect(lambda _: self._show_page())
+        self.page = Choice()
+        self.page.setAccessibleName("Parts of the loss")
+        self.page.currentIndexChanged.connect(lambda _: self._show_page())
+        self.switches = Switches()
+        self.switches.asked.connect(self.asked)
         pens = {
             VISITED: Pen("text", 1.0, opacity=0.0),
             LINEAR: Pen("total", 1.4, dashed=True),
+            FITTED_NOW: Pen("dim", 1.6),
             HERE: Pen("loss", 2.0),
         }
         self.pairs = [CurvePlot(pens) for _ in range(2)]
@@ -94,10 +229,17 @@ class LossPanel(QWidget):
         column.setSpacing(1)
         column.addWidget(self._stack, 1)
         column.addWidget(self.text)
+        controls = QWidget()
+        controls.setFixedWidth(CONTROLS)
+        beside = QVBoxLayout(controls)
+        beside.setContentsMargins(0, 0, 0, 0)
+        beside.setSpacing(6)
+        beside.addWidget(self.page)
+        beside.addWidget(self.switches, 1)
         row = QHBoxLayout(self)
-        row.setContentsMargins(6, 6, 4, 4)
+        row.setContentsMargins(10, 6, 4, 4)
         row.setSpacing(8)
-        row.addWidget(self.list)
+        row.addWidget(controls)
         row.addLayout(column, 1)
         self.show_loss(None, None)
 
@@ -105,22 +247,23 @@ class LossPanel(QWidget):
         """False while nobody can see it."""
         return self.isVisible() and not self.visibleRegion().isEmpty()
 
-    def show_loss(self, model: LossModel | None, seen: Surroundings | None) -> None:
-        """Show a model in its surroundings; what is chosen stays chosen."""
+    def show_loss(self, model: LossModel | None, seen: Surroundings | None, fitted: Surroundings | None = None) -> None:
+        """Show a model in its surroundings, beside what it was as fitted; what is chosen stays chosen."""
         if model is not self._model or not self._pages:
             self._model = model
             self._fill_list()
-        self._seen = seen
+        self._seen, self._fitted_seen = seen, fitted
         self._show_page()
 
     def choose(self, kind: Kind, species: int = 0) -> None:
         """Show a part of the loss."""
         for row, page in enumerate(self._pages):
             if (page.kind, page.species) == (kind, species):
-                self.list.setCurrentRow(row)
+                self.page.setCurrentIndex(row)
 
     def colour(self, colours: theme.Colours) -> None:
         """Take the colours of a theme."""
+        self.switches.colour(colours)
         for matrix in self.matrices:
             matrix.colour(colours)
         for plot in (*self.pairs, *self.effects):
@@ -136,15 +279,15 @@ class LossPanel(QWidget):
             pages += [Page(Kind.MATRICES, i, f"W of {symbol}") for i, symbol in enumerate(symbols)]
         if symbols:
             pages.append(Page(Kind.SENSITIVITIES, 0, "Sensitivities"))
-        chosen = self.list.currentRow()
+        chosen = self.page.currentIndex()
         self._pages = pages
-        with QSignalBlocker(self.list):
-            self.list.clear()
-            self.list.addItems([page.title for page in pages])
-            self.list.setCurrentRow(chosen if 0 <= chosen < len(pages) else 0)
+        with QSignalBlocker(self.page):
+            self.page.clear()
+            self.page.addItems([page.title for page in pages])
+            self.page.setCurrentIndex(chosen if 0 <= chosen < len(pages) else 0)
 
     def _show_page(self) -> None:
-        row = self.list.currentRow()
+        row = self.page.currentIndex()
         if not 0 <= row < len(self._pages) or self._model is None:
             self._stack.setCurrentIndex(0)
             for plot in self.pairs:
@@ -166,9 +309,8 @@ class LossPanel(QWidget):
     def _show_pairs(self, model: LossModel, a: int) -> None:
         seen = self._seen
         self.text.say(
-            f"One more neighbour of {model.symbols[a]}"
-            + (", without its cubic part" if model.order > 2 else "")
-            + ": by the linear part, and in the surroundings now, with spread."
+            f"One more neighbour of {model.symbols[a]}: by the linear part, and by {_parts(model)} in the surroundings "
+            "now, with spread."
         )
         for b, plot in enumerate(self.pairs):
             plot.setVisible(b < len(model.symbols))
@@ -179,8 +321,12 @@ class LossPanel(QWidget):
             r = seen.r[near]
             linear = Curve(r, seen.linear[a, b][near], np.full(len(r), np.nan))
             here = Curve(r, seen.mean[a, b][near], seen.spread[a, b][near])
+            curves = {LINEAR: linear, HERE: here}
+            if self._fitted_seen is not None:
+                curves[FITTED_NOW] = Curve(r, self._fitted_seen.mean[a, b][near], np.full(len(r), np.nan))
             beyond = r > BEYOND_BONDS
-            values = np.concatenate([linear.y[beyond], (here.y - here.error)[beyond], (here.y + here.error)[beyond]])
+            edges = [here.y - here.error, here.y + here.error, *(curve.y for curve in curves.values())]
+            values = np.concatenate([edge[beyond] for edge in edges])
             values = values[np.isfinite(values)]
             reach = 1.15 * max(float(np.abs(values).max(initial=0.0)), 1e-6)
             bottom = -reach - 2.0 * reach * HISTOGRAM
@@ -188,13 +334,13 @@ class LossPanel(QWidget):
             half = reach * HISTOGRAM * counts / max(float(counts.max(initial=0.0)), 1e-12)
             shown = seen.bins >= seen.r[0]
             visited = Curve(seen.bins[shown], (bottom + half)[shown], half[shown])
-            curves = {VISITED: visited, LINEAR: linear, HERE: here}
+            curves[VISITED] = visited
             low, high = (float(edge) for edge in seen.fitted[a, b])
             plot.show_curves(
                 "r (Å)",
                 f"{model.symbols[b]} at r (eV)",
                 curves,
-                shades=(Shade("fitted", low, high),),
+                shades=(Shade("seen", low, high),),
                 limits=(bottom, reach),
             )
 
@@ -222,7 +368,7 @@ class LossPanel(QWidget):
         self.text.say(
             "How much of a loss moves with each invariant, by where its function φ peaks: mean response times the "
             "spread of the invariant; the band is the spread of the response."
-            + (" The cubic part is left out." if model.order > 2 else "")
+            + (f" By {_parts(model)}." if _distant(model) else "")
         )
         for a, plot in enumerate(self.effects):
             plot.setVisible(a < len(model.symbols))
@@ -236,3 +382,13 @@ class LossPanel(QWidget):
                     seen.peaks[a, b][order], 1e3 * seen.effect[a, b][order], 1e3 * seen.effect_spread[a, b][order]
                 )
             plot.show_curves("Peak of φ (Å)", f"Loss of {model.symbols[a]} (meV)", curves)
+
+
+def _distant(model: LossModel) -> list[str]:
+    return [name for name, part in (("hops", model.hops), ("long-range part", model.waves)) if part is not None]
+
+
+def _parts(model: LossModel) -> str:
+    """Which terms of a loss the responses hold."""
+    distant = _distant(model)
+    return f"all but its {' and '.join(distant)}" if distant else "all its terms"

@@ -25,11 +25,13 @@ class ParameterPanel(Panel):
     changed(dict) : some fields of `Parameters` are asked for
     restart_asked(dict) : a new simulation with these fields of `Setup`
     model_asked(str) : another loss model, by name or path
+    applied(Parameters) : what the engine took
     """
 
     changed = Signal(dict)
     restart_asked = Signal(dict)
     model_asked = Signal(str)
+    applied = Signal(object)
     open_model_asked = Signal()
     open_structure_asked = Signal()
     quench_asked = Signal()
@@ -58,6 +60,9 @@ class ParameterPanel(Panel):
         self.thermostat.setToolTip(f"<p>{THERMOSTAT_PHYSICS[applied.thermostat]}</p>")
         self.rows["coupling_time"].set_available(applied.thermostat is not ThermostatKind.NONE)
         self.rows["temperature"].show_applied(applied.temperature)
+        self.edited.setText(f"Edited: {applied.loss.words()}.")
+        self.edited.setVisible(bool(applied.loss))
+        self.applied.emit(applied)
 
     def show_pending(self, names: frozenset[str]) -> None:
         """Mark what was asked for and is not applied yet."""
@@ -117,6 +122,11 @@ class ParameterPanel(Panel):
         self.labelled("Model", self.model)
         self.card = Paragraph(Qt.TextFormat.RichText)
         self.column.addWidget(self.card)
+        self.edited = Paragraph()
+        self.edited.setProperty("level", "warning")
+        self.edited.setToolTip("<p>The dock Loss changes the fitted loss, and brings it back.</p>")
+        self.edited.hide()
+        self.column.addWidget(self.edited)
 
     def _build_restart(self) -> None:
         self.heading("Start again with")

@@ -14,7 +14,7 @@ class StatusBar(QStatusBar):
         super().__init__()
         self.setSizeGripEnabled(False)
         self._labels: dict[str, QLabel] = {}
-        for name in ("device", "agents", "time", "speed", "rate", "display", "pull", "stretch"):
+        for name in ("device", "agents", "time", "speed", "rate", "display", "pull", "stretch", "loss"):
             self._labels[name] = QLabel()
             self.addWidget(self._labels[name])
         self.part = QProgressBar()
@@ -25,6 +25,7 @@ class StatusBar(QStatusBar):
         self.part.hide()
         self._labels["recording"] = QLabel()
         self.addPermanentWidget(self._labels["recording"])
+        self._labels["loss"].setProperty("level", "warning")
         self._labels["time"].setToolTip("Simulated time since the start of this simulation")
         self._labels["speed"].setToolTip("Time steps per second of the clock on the wall")
         self._labels["pull"].setToolTip("Force of the spring on the molecule that is pulled")
@@ -39,6 +40,7 @@ class StatusBar(QStatusBar):
         self.part.setVisible(line.part is not None)
         if line.part is not None:
             self.part.setValue(round(1000 * line.part))
+        self._labels["loss"].setToolTip(line.loss_tip)
         recording = self._labels["recording"]
         recording.setToolTip(line.recording_tip)
         if recording.property("level") != line.recording_level.value:

@@ -11,13 +11,14 @@ import enum
 import logging
 import queue
 import threading
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mldsim.edits import LossEdit
 from mldsim.errors import MldsimError, WorkFailed
 from mldsim.frames import Frame
 from mldsim.messages import Engine
@@ -188,7 +189,15 @@ def open_sink(path: Path, engine: Engine, box: NDArray[np.float64], force: bool)
 
 def _plain(values: Setup | Parameters) -> dict[str, object]:
     """Fields as JSON can say them."""
-    return {
-        name: value.value if isinstance(value, enum.Enum) else str(value) if isinstance(value, Path) else value
-        for name, value in asdict(values).items()
-    }
+
+    def plain(value: object) -> object:
+        match value:
+            case enum.Enum():
+                return value.value
+            case Path():
+                return str(value)
+            case LossEdit():
+                return value.content()
+        return value
+
+    return {item.name: plain(getattr(values, item.name)) for item in fields(values)}

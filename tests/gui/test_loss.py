@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mldsim.edits import FITTED, LossEdit
 from mldsim.gui import theme
-from mldsim.gui.panels.loss import EFFECT, HERE, LINEAR, VISITED, Kind, LossPanel
+from mldsim.gui.panels.loss import EFFECT, FITTED_NOW, HERE, LINEAR, VISITED, Kind, LossPanel
 from mldsim.gui.theme import Theme
-from mldsim.loss import load_model
+from mldsim.kernels.mutual import columns
+from mldsim.loss import Hops, Scope, load_model
 from mldsim.surroundings import Surroundings
 
 pytestmark = pytest.mark.gui
@@ -56,7 +58,7 @@ def test_pair_curves_show_both_parts_the_visited_distances_and_the_fitted_range(
         assert plot.band_drawn(HERE)
         assert plot.band_drawn(VISITED)
         assert plot._region.getRegion() == (0.9, 6.0)
-        assert "fitted" in plot._legend.text()
+        assert "seen" in plot._legend.text()
     plot = panel.pairs[0]
     plot._point_at(2.8)
     assert plot._legend.text().count("<b>") == 3  # the distance and two curves; a histogram has no value
@@ -113,6 +115,65 @@ def test_without_a_loss_or_a_frame_it_says_so_and_a_choice_stays(panel, model, s
 
 def test_what_is_left_out_is_said(panel, seen):
     model = load_model("water-best")
-    assert model.order == 3
     panel.show_loss(model, None)
-    assert "without its cubic part" in panel.text.words
+    assert "by all its terms" in panel.text.words
+    hopping = replace(model, hops=Hops(np.zeros((2, len(columns(2, model.radial.n_radial, model.cubic.n_channels))))))
+    panel.show_loss(hopping, None)
+    assert "by all but its hops" in panel.text.words
+
+
+# --- switches
+
+
+@pytest.fixture
+def asked(panel):
+    edits = []
+    panel.asked.connect(edits.append)
+    return edits
+
+
+def test_a_switch_asks_for_an_edit_and_shows_only_what_is_applied(panel, asked):
+    switches = panel.switches
+    switches.show_model(load_model("water"))
+    assert list(switches.terms) == ["linear", *(f"quadratic, rank {rank}" for rank in range(3)), "cubic"]
+    switches.terms["cubic"].click()
+    assert asked == [LossEdit(off=("cubic",))]
+    switches.show_edit(FITTED)  # the engine refused
+    assert switches.terms["cubic"].isChecked()
+    assert not switches.fitted.isEnabled()
+
+
+def test_losses_are_scaled_beside_what_is_switched_off_already(panel, asked):
+    switches = panel.switches
+    switches.show_model(load_model("water"))
+    switches.show_edit(LossEdit(off=("cubic",), scales=(("H", 0.9),)))
+    assert not switches.terms["cubic"].isChecked()
+    switches.scales["O"].asked.emit(0.5)
+    assert asked == [LossEdit(off=("cubic",), scales=(("O", 0.5), ("H", 0.9)))]
+    switches.fitted.click()
+    assert asked[-1] == FITTED
+
+
+def test_the_scope_as_fitted_is_no_change(panel, asked):
+    switches = panel.switches
+    switches.show_model(load_model("water"))
+    for scope in (Scope.OWN, Scope.SHARED):
+        switches.scope.setCurrentIndex(switches.scope.findData(scope))
+        switches.scope.activated.emit(switches.scope.currentIndex())
+    assert asked == [LossEdit(scope=Scope.OWN), FITTED]
+
+
+def test_another_model_brings_its_own_switches(panel):
+    switches = panel.switches
+    switches.show_model(load_model("water"))
+    switches.show_model(load_model("water-paper"))
+    assert list(switches.terms) == ["linear", "quadratic, rank 0"]
+    assert switches.scope.currentData() is Scope.OWN
+
+
+def test_the_edited_curve_lies_beside_the_fitted_one(panel, model, seen):
+    panel.show_loss(model, replace(seen, mean=0.3 * seen.linear), seen)
+    for plot in panel.pairs:
+        assert plot.drawn(FITTED_NOW)[1] == pytest.approx(plot.drawn(HERE)[1] / 0.6)
+    panel.show_loss(model, seen)
+    assert not len(panel.pairs[0].drawn(FITTED_NOW)[0])

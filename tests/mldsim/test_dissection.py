@@ -48,8 +48,8 @@ def with_hops_and_waves(model):
     return replace(with_cubic(model, 2.0), hops=Hops(hops), waves=Waves(np.array([0.4, 0.8]), 1.8, waves))
 
 
-def of_reference(model, state):
-    """Losses by the oracle."""
+def of_reference(model, state, *, forces=False):
+    """Losses by the oracle, and forces where they are asked for."""
     part = model.cubic
     extra, not_local = None, None
     if model.hops is not None:
@@ -59,11 +59,12 @@ def of_reference(model, state):
     if part is not None:
         features = cubic.features(part.n_channels, model.max_rank)
         extra = (part.channels, part.offsets, part.saturation, features, part.coefficients)
-    return reference.descend(
+    found = reference.descend(
         state.positions, state.species, state.box, model.cutoff, model.radial.exponent, model.radial.coefficients,
         model.linear, model.quadratic, model.wall.radius, model.wall.stiffness, model.scope is Scope.SHARED, extra,
         not_local,
-    )[0]  # fmt: skip
+    )  # fmt: skip
+    return found if forces else found[0]
 
 
 @pytest.mark.parametrize("change", ["as it is", "own", "cubic", "saturated", "not local"])

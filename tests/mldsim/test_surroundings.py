@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 
+from mldsim.evaluator import Evaluator
 from mldsim.frames import Frame, ThermoRow, Topology
 from mldsim.kernels.reference import neighbors_of
-from mldsim.loss import LossModel
+from mldsim.loss import LossModel, load_model
+from mldsim.parameters import DeviceKind, Precision
 from mldsim.surroundings import surroundings
+from mldsim.water import water_box
 
 SPECIES = np.tile(np.int32([0, 1, 1]), 8)
 TOPOLOGY = Topology(("O", "H"), SPECIES, np.ones(24), np.empty((0, 2), np.int32))
@@ -68,3 +71,23 @@ def test_large_systems_are_looked_at_through_few_agents(teacher: LossModel) -> N
     seen = surroundings(teacher, Topology(("O", "H"), species, np.ones(n), np.empty((0, 2), np.int32)), frame)
     expected = (2 / 3) * n / 70.0**3 * 4 / 3 * np.pi * teacher.cutoff**3  # hydrogens around an oxygen of an ideal gas
     assert seen.visited[0, 1].sum() == pytest.approx(expected, rel=0.25)
+
+
+@pytest.mark.parametrize("name", ["water-fast", "water"])
+def test_responses_are_those_of_the_evaluator_with_every_local_term(name: str) -> None:
+    model = load_model(name)
+    state = water_box(64, 0.997, 300.0, 1, model.symbols, model.masses)
+    topology = Topology(model.symbols, state.species, state.masses, state.bonds)
+    zeros = np.zeros_like(state.positions)
+    frame = Frame(0, 0.0, state.box, state.positions, zeros, zeros, zeros[:, 0], ThermoRow(*[0.0] * 9))
+    seen = surroundings(model, topology, frame)
+    evaluator = Evaluator(model, state.species, state.box, device=DeviceKind.CPU, precision=Precision.DOUBLE)
+    evaluator(state.positions)
+    responses = evaluator.responses()[:, :, 0]
+    for a in range(2):
+        members = np.flatnonzero(state.species == a)
+        looked = members[np.linspace(0, len(members) - 1, 50).astype(int)]
+        for b in range(2):
+            wanted = responses[looked, b] @ model.radial(a, b, seen.r)[0].T
+            np.testing.assert_allclose(seen.mean[a, b], wanted.mean(axis=0), atol=1e-4)
+            np.testing.assert_allclose(seen.spread[a, b], wanted.std(axis=0), atol=1e-4)
