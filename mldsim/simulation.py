@@ -496,11 +496,11 @@ class Simulation:
         if not np.isfinite(frame.velocities).all():
             raise InputError("The frame tells no velocities; start a simulation from it instead.")
         with self._intervention():
-            self._spring = None
+            self._run.spring = None
             self._descent = None
             state.positions[:], state.velocities[:] = frame.positions, frame.velocities
             state.step, state.time = frame.step, frame.time
-            self._evaluation = self._forces(state.positions)
+            self._run.evaluation = self._forces(state.positions)
 
     def judge(self) -> Doubt:
         """What tells the doubt of the present model.
