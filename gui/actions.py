@@ -124,6 +124,18 @@ SPECS: dict[str, Spec] = {
     "analysis_picture": Spec(
         "Save analysis as a picture…", "Save the analysis that is shown, for print", group="Analysis"
     ),
+    "freeze_plots": Spec(
+        "Freeze plots", "Let the plots of the run stand while it goes on", ("Ctrl+T",), checkable=True,
+        group="Analysis",
+    ),
+    "follow_plots": Spec(
+        "Plots follow the run", "Undo zooming, panning and freezing in the plots of the run", ("Ctrl+L",),
+        group="Analysis",
+    ),
+    "thermo_table": Spec(
+        "Save thermo table…", "Save temperature, energies and losses of the whole run as comma-separated values",
+        group="Analysis",
+    ),
     "palette": Spec("Find a command", "Every command, found by a few letters", ("Ctrl+Shift+P",), group="Help"),
     "keys": Spec("Keys", "What every key does", ("?",), group="Help"),
     "about": Spec("About mldsim", "Versions, and how to cite", group="Help"),

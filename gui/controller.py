@@ -376,6 +376,10 @@ class Controller:
     def status(self) -> Status:
         return self._runner.status()
 
+    def thermo_columns(self) -> dict[str, NDArray[np.float64]]:
+        """The thermo table of the run, as `ThermoTable.columns`."""
+        return self._runner.thermo.columns()
+
     def redraw_plots(self) -> None:
         """Draw the plots at the next tick even when the table has not changed."""
         self._plotted = -1

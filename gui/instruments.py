@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from PySide6.QtCore import QObject, Qt, QTimer
-from PySide6.QtGui import QAction, QImage
-from PySide6.QtWidgets import QDialog, QDockWidget, QMainWindow, QWidget
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QDockWidget, QMainWindow, QWidget
 
-from mldsim.averages import Analyst, write_table
+from mldsim.averages import Analyst
 from mldsim.edits import FITTED, LossEdit
 from mldsim.errors import MldsimError
 from mldsim.frames import Frame, Samples, Topology
-from mldsim.gui import theme
-from mldsim.gui.dialogs.save import EXPORTS, PICTURES, SaveDialog
+from mldsim.gui import exports, theme
+from mldsim.gui.dialogs.save import EXPORTS, SaveDialog
+from mldsim.gui.exports import ask
 from mldsim.gui.panels.analyses import AnalysesPanel
 from mldsim.gui.panels.doubt import DoubtPanel
 from mldsim.gui.panels.loss import LossPanel
@@ -32,8 +32,6 @@ LOOK_MS = 250
 
 LOSS_LOOKS = 4
 """Looks between two at the loss: its pair curves move once in a second."""
-
-TABLES = "Comma-separated values (*.csv);;All files (*)"
 
 
 class System(Protocol):
@@ -60,20 +58,11 @@ class Watched(Protocol):
     def status(self) -> Status: ...
 
 
-class Desk(Protocol):
+class Desk(exports.Desk, Protocol):
     """What the instruments need of the window around them."""
 
     @property
     def controller(self) -> System: ...
-
-    def new_file(self, suffix: str) -> Path:
-        """A name for a new file where the user last saved one."""
-        ...
-
-    def remember_folder(self, path: Path) -> None: ...
-    def tell(self, level: Level, text: str) -> None: ...
-    def open_dialog(self, dialog: QDialog, accepted: Callable[[], None]) -> None: ...
-    def save_image(self, image: QImage, path: Path) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +127,13 @@ class Instruments(QObject):
         beside.raise_()
         self.commands: dict[str, Callable[[], object]] = {
             "average_anew": self.analyst.restart,
-            "analysis_table": self._ask_table,
-            "analysis_picture": self._ask_picture,
+            "analysis_table": lambda: self._ask_export(self.analyses.plot.ask_table),
+            "analysis_picture": lambda: self._ask_export(self.analyses.plot.ask_picture),
             "save_doubtful": self._ask_doubtful,
         }
         self.analyses.restart_asked.connect(self.analyst.restart)
-        self.analyses.table_asked.connect(self._ask_table)
-        self.analyses.picture_asked.connect(self._ask_picture)
+        for panel in (self.analyses, self.doubt, self.loss):
+            panel.export_asked.connect(lambda export: ask(window, desk, export))
         self.doubt.asked.connect(lambda settings: runner.send(WatchDoubt(settings)))
         self.doubt.save_asked.connect(self._ask_doubtful)
         self._timer = QTimer(self)
@@ -244,36 +233,9 @@ class Instruments(QObject):
 
         self._desk.open_dialog(dialog, accepted)
 
-    def _ask_table(self) -> None:
+    def _ask_export(self, ask_it: Callable[[], None]) -> None:
         one = self.analyses.chosen
         if one is None or one.run is None:
             self._desk.tell(Level.INFO, "There is no analysis to save yet.")
-            return
-
-        def save(path: Path) -> None:
-            write_table(one, path)
-
-        self._ask(f"Save {one.title} as a table", "csv", TABLES, save)
-
-    def _ask_picture(self) -> None:
-        one = self.analyses.chosen
-        if one is None or one.run is None:
-            self._desk.tell(Level.INFO, "There is no analysis to save yet.")
-            return
-        image = self.analyses.picture()
-        self._ask(f"Save {one.title} as a picture", "png", PICTURES, lambda path: self._desk.save_image(image, path))
-
-    def _ask(self, title: str, suffix: str, kinds: str, save: Callable[[Path], None]) -> None:
-        dialog = SaveDialog(self._window, title, "Save", self._desk.new_file(suffix), kinds)
-
-        def accepted() -> None:
-            path = dialog.output.path
-            self._desk.remember_folder(path)
-            try:
-                save(path)
-            except MldsimError as error:
-                self._desk.tell(Level.ERROR, str(error))
-            else:
-                self._desk.tell(Level.INFO, f"Saved as {path}.")
-
-        self._desk.open_dialog(dialog, accepted)
+        else:
+            ask_it()

@@ -27,7 +27,7 @@ from PySide6.QtWidgets import (
 )
 
 from mldsim.errors import MldsimError, WorkFailed
-from mldsim.gui import theme
+from mldsim.gui import exports, theme
 from mldsim.gui.actions import Actions
 from mldsim.gui.controller import Controller, RunnerLike, Views
 from mldsim.gui.dialogs.about import AboutDialog
@@ -53,6 +53,7 @@ from mldsim.gui.viewport.scales import Scale
 from mldsim.loss import load_model, shipped_models
 from mldsim.messages import Level, RunState
 from mldsim.parameters import Parameters, Setup
+from mldsim.tables import write_thermo
 
 T = TypeVar("T")
 
@@ -462,7 +463,8 @@ class MainWindow(QMainWindow):
         )  # fmt: skip
         analysis = menus.addMenu("&Analysis")
         self._fill(analysis, "average_anew", "analysis_table", "analysis_picture", None)
-        self._fill(analysis, "watch_doubt", "pause_on_doubt", "save_doubtful")
+        self._fill(analysis, "watch_doubt", "pause_on_doubt", "save_doubtful", None)
+        self._fill(analysis, "freeze_plots", "follow_plots", "thermo_table")
         view = menus.addMenu("&View")
         self._colouring_actions = self._choices(view.addMenu("Colour by"), COLOURING_NAMES, self.set_colouring)
         self._style_actions = self._choices(view.addMenu("Draw as"), STYLE_NAMES, self.set_style)
@@ -528,6 +530,8 @@ class MainWindow(QMainWindow):
             "kick": self._kick,
             "clear": self.picks.clear,
             "find": self._find_agent,
+            "follow_plots": self._follow_plots,
+            "thermo_table": self._ask_thermo_table,
             "restore_layout": self.restore_layout,
             "keys": self._show_keys,
             "about": self._show_about,
@@ -542,6 +546,7 @@ class MainWindow(QMainWindow):
             "axes": view.show_axes,
             "orthographic": view.set_orthographic,
             "fog": view.set_fog,
+            "freeze_plots": lambda on: self.plots.freeze(on=on),
         }
         for name, toggle in toggles.items():
             self.actions_[name].toggled.connect(toggle)
@@ -568,6 +573,8 @@ class MainWindow(QMainWindow):
         view.pulled.connect(controller.pull)
         view.released.connect(controller.release)
         self.agents_panel.plot_asked.connect(lambda _: self._show_tracks())
+        for plot in (*self.plots.plots.values(), self.tracks):
+            plot.export_asked.connect(lambda export: exports.ask(self, self, export))
         self.fault.connect(self._on_fault)
 
     # --- inside ---
@@ -583,6 +590,7 @@ class MainWindow(QMainWindow):
         self.set_theme(preferences.choice("theme", Theme.DARK))
         self.set_colouring(preferences.choice("colouring", Colouring.ELEMENT))
         self.set_style(preferences.choice("style", Style.BALL_AND_STICK))
+        self.plots.restore(preferences.record("plots"))
         for name in VIEW_TOGGLES:
             action = self.actions_[name]
             wanted = preferences.flag(name, name not in ("orthographic", "hydrogen_bonds"))
@@ -596,6 +604,7 @@ class MainWindow(QMainWindow):
         preferences.set("theme", self.theme)
         preferences.set("colouring", self._colouring)
         preferences.set("style", self._style)
+        preferences.set_record("plots", self.plots.settings())
         for name in VIEW_TOGGLES:
             preferences.set(name, self.actions_[name].isChecked())
         preferences.save()
@@ -654,6 +663,19 @@ class MainWindow(QMainWindow):
         palette.move(centre - QPoint(palette.width() // 2, 0))
         palette.show()
 
+    def _follow_plots(self) -> None:
+        self.actions_["freeze_plots"].setChecked(False)
+        self.plots.follow()
+
+    def _ask_thermo_table(self) -> None:
+        columns = self.controller.thermo_columns()
+        if not len(columns["time"]):
+            self.notices.show_notice(Level.INFO, "The run has not begun: there is no table to save yet.")
+            return
+        title = f"Save {len(columns['time'])} rows of the thermo table"
+        export = exports.Export(title, "csv", exports.TABLES, lambda path: write_thermo(path, columns))
+        exports.ask(self, self, export)
+
     def _show_tracks(self) -> None:
         self._tracks_dock.show()
         self._tracks_dock.raise_()
@@ -681,10 +703,6 @@ class MainWindow(QMainWindow):
     def tell(self, level: Level, text: str) -> None:
         """Tell the user something in one sentence."""
         self.notices.show_notice(level, text)
-
-    def save_image(self, image: QImage, path: Path) -> None:
-        """Write a picture; raises WorkFailed."""
-        save_image(image, path)
 
     def open_dialog(self, dialog: QDialog, accepted: Callable[[], None]) -> None:
         """Open a dialog over the window, which goes on."""

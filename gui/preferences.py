@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import enum
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import platformdirs
 from PySide6.QtCore import QByteArray, QSettings
@@ -49,6 +51,19 @@ class Preferences:
     def layout(self, key: str) -> QByteArray | None:
         value = self._value(key)
         return value if isinstance(value, QByteArray) and not value.isEmpty() else None
+
+    def record(self, key: str) -> dict[str, Any]:
+        """What `set_record` was given; empty where nothing was, or it cannot be read."""
+        value = self._value(key)
+        try:
+            found = json.loads(value) if isinstance(value, str) else {}
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def set_record(self, key: str, record: Mapping[str, object]) -> None:
+        """Remember names with numbers, words and lists."""
+        self._settings.setValue(key, json.dumps(record))
 
     def set(self, key: str, value: enum.Enum | bool | Path | QByteArray) -> None:
         """Remember a value."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import resources
 
 from PySide6.QtCore import QByteArray, QRectF, Qt
-from PySide6.QtGui import QColor, QIcon, QPainter, QPalette, QPixmap
+from PySide6.QtGui import QColor, QFont, QIcon, QPainter, QPalette, QPixmap
 from PySide6.QtSvg import QSvgRenderer
 from PySide6.QtWidgets import QApplication, QStyleFactory
 
@@ -46,6 +46,8 @@ class Colours:
     total: str
     conserved: str
     heat: str
+    oxygen: str
+    hydrogen: str
 
 
 COLOURS: dict[Theme, Colours] = {
@@ -54,12 +56,14 @@ COLOURS: dict[Theme, Colours] = {
         text="#e4e9f0", dim="#93a0b1", disabled="#566170", accent="#46a3ff", on_accent="#06131f",
         warning="#f0b849", error="#ff6e6e",
         temperature="#ff9d5c", kinetic="#ff9d5c", loss="#4ea6ff", total="#c3ccd8", conserved="#56d08a", heat="#e77fb3",
+        oxygen="#ff6e6e", hydrogen="#a9e3f0",
     ),
     Theme.LIGHT: Colours(
         ground="#eceff3", panel="#ffffff", field="#f6f8fa", raised="#e6eaef", border="#d3d9e1",
         text="#1a212b", dim="#5a6675", disabled="#a2acb9", accent="#0b6bd3", on_accent="#ffffff",
         warning="#9a6300", error="#c4242f",
         temperature="#d2601a", kinetic="#d2601a", loss="#0b6bd3", total="#4c5866", conserved="#178a4a", heat="#b03a7b",
+        oxygen="#b3261e", hydrogen="#3d8ea8",
     ),
 }  # fmt: skip
 
@@ -94,6 +98,13 @@ def icon(name: str, colours: Colours, *, colour: str | None = None, active: str 
             painter.end()
             result.addPixmap(pixmap, mode, state)
     return result
+
+
+def small_font(font: QFont) -> QFont:
+    """The font of what belongs to axes, a little smaller than that of the rest."""
+    small = QFont(font)
+    small.setPointSizeF(font.pointSizeF() * 8.0 / 9.0)
+    return small
 
 
 def application_icon() -> QIcon:
@@ -168,6 +179,7 @@ def _style_sheet(c: Colours) -> str:
     QToolButton#run:disabled {{ background: {c.raised}; color: {c.disabled}; }}
     QToolButton#record[recording="true"] {{ color: {c.error}; }}
     QToolButton[flat="true"] {{ padding: 2px; }}
+    QToolButton[frozen="true"] {{ padding: 1px 6px; color: {c.warning}; border: 1px solid {c.warning}; }}
 
     QDockWidget {{ background: {c.panel}; color: {c.dim}; font-weight: 600; }}
     QDockWidget::title {{ background: {c.panel}; padding: 6px 10px; border-bottom: 1px solid {c.border}; }}
@@ -189,6 +201,9 @@ def _style_sheet(c: Colours) -> str:
 
     QProgressBar {{ background: {c.raised}; border: none; border-radius: 3px; max-height: 6px; }}
     QProgressBar::chunk {{ background: {c.accent}; border-radius: 3px; }}
+    QLabel#readout {{
+        background: {c.raised}; border: 1px solid {c.border}; border-radius: 4px; padding: 2px 5px; color: {c.text};
+    }}
     QLabel[dim="true"] {{ color: {c.dim}; }}
     QLabel[level="warning"] {{ color: {c.warning}; }}
     QLabel[large="true"] {{ color: {c.text}; font-size: 19px; font-weight: 600; }}

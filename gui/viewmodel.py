@@ -37,8 +37,11 @@ THERMOSTAT_PHYSICS: dict[ThermostatKind, str] = {
 
 SCOPE_NAMES: dict[Scope, str] = {Scope.SHARED: "Shared", Scope.OWN: "Own"}
 
-RUNNING_MEAN = 500.0
-"""Window of the running mean of the temperature, fs: many O-H periods, still short beside a change of the target."""
+RUNNING_MEAN = 0.5
+"""Window of running means at first, ps: many O-H periods, still short beside a change of the target."""
+
+WINDOWS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
+"""Windows of running means that can be chosen, ps."""
 
 PACES = (2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 2e3, 5e3, 1e4)
 """Speeds that can be asked for, fs of simulated time per second; above the last one it is flat out."""
@@ -228,26 +231,105 @@ def _rate(value: float) -> str:
 # --- curves -----------------------------------------------------------------------------------------------------
 
 
+class Smoothing(enum.Enum):
+    """What of a curve over time is drawn."""
+
+    RAW = "raw"
+    SMOOTHED = "smoothed"
+    BOTH = "both"
+
+
+SMOOTHING_NAMES: dict[Smoothing, str] = {
+    Smoothing.RAW: "Raw",
+    Smoothing.SMOOTHED: "Smoothed",
+    Smoothing.BOTH: "Raw and smoothed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """How a column of the thermo table is drawn.
+
+    Attributes
+    ----------
+    name : str
+        In legends.
+    axis : str
+        Label of the axis, with the unit: columns with the same one can share a plot.
+    colour : str
+        Name of a field of `theme.Colours`.
+    physics : str
+        One sentence.
+    factor : float
+        From the unit of the table to that of the axis.
+    changes : bool
+        Drawn as the change since the first row.
+    extensive : bool
+        Grows with the number of agents, and is drawn per agent.
+    dashed : bool
+        Something to compare with: never smoothed.
+    """
+
+    name: str
+    axis: str
+    colour: str
+    physics: str
+    factor: float = 1e3
+    changes: bool = True
+    extensive: bool = True
+    dashed: bool = False
+
+
+_KELVIN, _ENERGY, _POWER = "Temperature (K)", "ΔE (meV/agent)", "Power (meV/fs/agent)"
+
+COLUMNS: dict[str, Column] = {
+    "temperature": Column(
+        "temperature", _KELVIN, "temperature", "Twice the kinetic energy per degree of freedom, over Boltzmann's "
+        "constant; in so few agents it fluctuates by itself, and its mean is what meets the target.",
+        1.0, changes=False, extensive=False,
+    ),
+    "target": Column(
+        "target", _KELVIN, "text", "What the thermostat aims at.", 1.0, changes=False, extensive=False, dashed=True
+    ),
+    "kinetic": Column("kinetic", _ENERGY, "kinetic", "Kinetic energy of all agents."),
+    "loss": Column("loss", _ENERGY, "loss", "Sum of all losses: its zero is arbitrary, only changes mean something."),
+    "total": Column("total", _ENERGY, "total", "Kinetic energy plus loss."),
+    "conserved": Column(
+        "conserved", _ENERGY, "conserved", "Kinetic energy, loss, and the heat that the thermostat holds: its drift "
+        "measures the time step.",
+    ),
+    "heat": Column("heat to thermostat", _ENERGY, "heat", "Heat that the thermostat has carried away.", -1e3),
+    "oxygen_loss": Column(
+        "loss per O", _ENERGY, "oxygen", "Mean loss of an oxygen; known up to a constant of the species.",
+        extensive=False,
+    ),
+    "hydrogen_loss": Column(
+        "loss per H", _ENERGY, "hydrogen", "Mean loss of a hydrogen; known up to a constant of the species.",
+        extensive=False,
+    ),
+    "nonreciprocal_power": Column(
+        "non-reciprocal power", _POWER, "heat", "What forces that are not reciprocal do to the agents per time: it "
+        "heats them.", changes=False,
+    ),
+}  # fmt: skip
+"""Every column that can be plotted. All energies are changes since the first row, per agent (losses of a species: per
+agent of it), so that they can be compared with each other."""
+
+
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """What the plots draw; times in ps, temperatures in K, energies in meV per agent relative to the first row.
+    """What the plots draw.
 
-    The total loss has an arbitrary zero, so only its changes mean something; all energies are therefore drawn as
-    changes since the first row, per agent, and can be compared with each other.
-    `conserved` is None where no conserved quantity exists; `heat` (taken away by the thermostat) is given then.
+    Attributes
+    ----------
+    time : (n_rows,) float64, ps
+    values : dict of str to (n_rows,) float64
+        Of the columns that the run has, in the unit of their axis. `conserved` is there only where a conserved quantity
+        exists, `nonreciprocal_power` only where forces are not reciprocal.
     """
 
     time: Array
-    temperature: Array
-    mean_temperature: Array
-    target: Array
-    kinetic: Array
-    loss: Array
-    total: Array
-    conserved: Array | None
-    heat: Array | None
-    nonreciprocal_power: float
-    """Mean over the last `RUNNING_MEAN`, meV/fs per agent; zero for reciprocal forces."""
+    values: dict[str, Array]
 
 
 def curves(columns: Mapping[str, Array], n_agents: int) -> Curves | None:
@@ -262,26 +344,14 @@ def curves(columns: Mapping[str, Array], n_agents: int) -> Curves | None:
     time = columns["time"]
     if len(time) == 0 or n_agents == 0:
         return None
-
-    def change(name: str) -> Array:
-        values = columns[name]
-        return np.asarray((values - values[0]) * (1e3 / n_agents))
-
-    conserved = columns["conserved"]
-    has_conserved = bool(np.isfinite(conserved).all())
-    power = columns["nonreciprocal_power"][time >= time[-1] - RUNNING_MEAN]
-    return Curves(
-        time=time * 1e-3,
-        temperature=columns["temperature"],
-        mean_temperature=running_mean(time, columns["temperature"], RUNNING_MEAN),
-        target=columns["target"],
-        kinetic=change("kinetic"),
-        loss=change("loss"),
-        total=change("total"),
-        conserved=change("conserved") if has_conserved else None,
-        heat=None if has_conserved else -change("heat"),
-        nonreciprocal_power=float(np.mean(power)) * 1e3 / n_agents,
-    )
+    values: dict[str, Array] = {}
+    for name, column in COLUMNS.items():
+        raw = columns[name]
+        if not np.isfinite(raw).all() or (name == "nonreciprocal_power" and not raw.any()):
+            continue
+        start = raw[0] if column.changes else 0.0
+        values[name] = (raw - start) * (column.factor / (n_agents if column.extensive else 1))
+    return Curves(time * 1e-3, values)
 
 
 def running_mean(time: Array, values: Array, window: float) -> Array:

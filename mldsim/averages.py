@@ -8,7 +8,6 @@ averages do not mind. Motion needs every frame; it is followed in at most `FOLLO
 
 from __future__ import annotations
 
-import csv
 import logging
 import math
 import re
@@ -17,7 +16,6 @@ import time as clock
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import resources
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -30,7 +28,6 @@ from mldsim.analysis.rdf import RadialDistribution, first_peak
 from mldsim.analysis.statistics import Curve, Histogram, Number
 from mldsim.analysis.water import LONGEST_OO, HydrogenBonds, TetrahedralOrder
 from mldsim.errors import Cancelled, InputError, MldsimError
-from mldsim.files import whole_file
 from mldsim.frames import Frame, Sample, Samples, SampleSeries, ThermoRow, Topology
 from mldsim.molecules import find_bonds, molecules_of
 from mldsim.species import pair_name, symbol_of
@@ -547,27 +544,6 @@ def _of_agents(frame: Frame, agents: NDArray[np.intp]) -> Frame:
         forces=frame.forces[agents],
         losses=frame.losses[agents],
     )
-
-
-def write_table(measured: Measured, path: Path) -> None:
-    """Write an analysis as comma-separated values, one line per point; the file appears whole or not at all.
-
-    Columns: curve (``run`` or ``reference``), the two axes as they are labelled, standard error (empty where it is not
-    known).
-
-    Raises
-    ------
-    WorkFailed
-        If the file cannot be written.
-    """
-    with whole_file(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["curve", measured.x_label, measured.y_label, "standard error"])
-        for name, curve in (("run", measured.run), ("reference", measured.reference)):
-            if curve is None:
-                continue
-            for x, y, error in zip(curve.x.tolist(), curve.y.tolist(), curve.error.tolist(), strict=True):
-                table.writerow([name, f"{x:.8g}", f"{y:.8g}", f"{error:.3g}" if math.isfinite(error) else ""])
 
 
 # --- the reference --------------------------------------------------------------------------------------------------

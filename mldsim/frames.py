@@ -7,6 +7,7 @@ averages, into a queue that says so when it was full.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Mapping
@@ -25,9 +26,12 @@ THERMO_COLUMNS: dict[str, tuple[str, str]] = {
     "conserved": ("Conserved quantity", "eV"),
     "heat": ("Heat given by the thermostat", "eV"),
     "nonreciprocal_power": ("Power of the non-reciprocal forces", "eV/fs"),
+    "oxygen_loss": ("Mean loss of oxygen", "eV"),
+    "hydrogen_loss": ("Mean loss of hydrogen", "eV"),
 }
 """Every column of the thermo table: its label and unit. `conserved` is NaN where no conserved quantity exists (own
-scope), `nonreciprocal_power` is zero where forces are reciprocal (shared scope)."""
+scope), `nonreciprocal_power` is zero where forces are reciprocal (shared scope), a mean loss is NaN where there is no
+agent of the species."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,8 @@ class ThermoRow:
     conserved: float
     heat: float
     nonreciprocal_power: float
+    oxygen_loss: float = math.nan
+    hydrogen_loss: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)

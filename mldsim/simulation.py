@@ -172,6 +172,7 @@ class Simulation:
         is_hydrogen = np.array([symbol == "H" for symbol in state.symbols])[state.species]
         watched = state.bonds[is_hydrogen[state.bonds].any(axis=1)] if len(state.bonds) else state.bonds
         self._watched = np.ascontiguousarray(watched, np.int32)
+        self._agents_of = {symbol: np.flatnonzero(state.species == i) for i, symbol in enumerate(state.symbols)}
 
     # -- what it is ---------------------------------------------------------------------------------------------
 
@@ -251,7 +252,14 @@ class Simulation:
             else kinetic + loss + self._spring_energy() + self._thermostat.energy + self._booked,
             heat=self._heat_before + self._thermostat.heat,
             nonreciprocal_power=power,
+            oxygen_loss=self._mean_loss("O"),
+            hydrogen_loss=self._mean_loss("H"),
         )
+
+    def _mean_loss(self, symbol: str) -> float:
+        """Mean over the agents of a species, eV; NaN where there are none."""
+        agents = self._agents_of.get(symbol)
+        return math.nan if agents is None or not len(agents) else float(self._evaluation.losses[agents].mean())
 
     def frame(self) -> Frame:
         """A snapshot of the present state, in arrays of its own."""

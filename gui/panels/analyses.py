@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from PySide6.QtCore import QEvent, QPointF, QSignalBlocker, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QIcon, QImage, QPainter, QPen, QPixmap, QPolygonF
+from PySide6.QtGui import QColor, QIcon, QPainter, QPen, QPixmap, QPolygonF
 from PySide6.QtWidgets import QHBoxLayout, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
 from mldsim.analysis.statistics import Curve
@@ -13,7 +13,7 @@ from mldsim.gui import theme
 from mldsim.gui.panels.fields import Line, claims
 from mldsim.gui.panels.panel import push_button
 from mldsim.gui.plots.curves import CurvePlot
-from mldsim.gui.plots.thermo import Pen
+from mldsim.gui.plots.plot import Pen
 from mldsim.units import format_time
 
 RUN, REFERENCE = "this run", "CP2K reference"
@@ -45,12 +45,11 @@ class AnalysesPanel(QWidget):
     Signals
     -------
     restart_asked : averages are to begin anew
-    table_asked, picture_asked : the analysis that is shown is to be saved
+    export_asked(Export) : the analysis that is shown is to be saved
     """
 
     restart_asked = Signal()
-    table_asked = Signal()
-    picture_asked = Signal()
+    export_asked = Signal(object)
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,13 +63,14 @@ class AnalysesPanel(QWidget):
         self.restart = push_button("Restart averaging", "Forget all averages and begin anew with the next step")
         self.table = push_button("Table…", "Save this curve, its reference and their errors as comma-separated values")
         self.image = push_button("Picture…", "Save this plot as a picture for print")
-        for button, signal in (
-            (self.restart, self.restart_asked),
-            (self.table, self.table_asked),
-            (self.image, self.picture_asked),
+        for button, asked in (
+            (self.restart, self.restart_asked.emit),
+            (self.table, self.plot.ask_table),
+            (self.image, self.plot.ask_picture),
         ):
-            button.clicked.connect(signal)
+            button.clicked.connect(lambda _=False, asked=asked: asked())
             self.plot.head.addWidget(button)
+        self.plot.export_asked.connect(self.export_asked)
         self.text = Line()
         self.about = Line(dim=True)
         for line in (self.text, self.about):
@@ -120,10 +120,6 @@ class AnalysesPanel(QWidget):
         """The analysis that is shown."""
         row = self.list.currentRow()
         return self._findings.analyses[row] if 0 <= row < len(self._findings.analyses) else None
-
-    def picture(self) -> QImage:
-        """The plot that is shown."""
-        return self.plot.picture()
 
     def colour(self, colours: theme.Colours) -> None:
         """Take the colours of a theme."""

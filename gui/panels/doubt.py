@@ -14,7 +14,7 @@ from mldsim.gui import theme
 from mldsim.gui.panels.fields import NumberBox, Paragraph
 from mldsim.gui.panels.panel import push_button
 from mldsim.gui.plots.curves import CurvePlot
-from mldsim.gui.plots.thermo import Pen
+from mldsim.gui.plots.plot import Pen
 from mldsim.messages import DoubtSettings
 from mldsim.units import format_time
 
@@ -48,10 +48,12 @@ class DoubtPanel(QWidget):
     -------
     asked(DoubtSettings or None) : watch like this, or not at all
     save_asked : the doubtful frames are to be written
+    export_asked(Export) : the plot is to be saved
     """
 
     asked = Signal(object)
     save_asked = Signal()
+    export_asked = Signal(object)
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,6 +78,7 @@ class DoubtPanel(QWidget):
         self.interval.asked.connect(self._ask)
         self.limit.asked.connect(self._ask)
         self.save.clicked.connect(self.save_asked)
+        self.plot.export_asked.connect(self.export_asked)
         row = QHBoxLayout(self)
         row.setContentsMargins(12, 8, 4, 4)
         row.setSpacing(8)

@@ -16,7 +16,7 @@ from mldsim.gui.panels.fields import Choice, Line, NumberRow, Tick
 from mldsim.gui.panels.panel import push_button
 from mldsim.gui.plots.curves import CurvePlot, Shade
 from mldsim.gui.plots.matrix import MatrixMap
-from mldsim.gui.plots.thermo import Pen
+from mldsim.gui.plots.plot import Pen
 from mldsim.gui.viewmodel import SCOPE_NAMES
 from mldsim.loss import LossModel
 from mldsim.surroundings import Surroundings
@@ -187,9 +187,11 @@ class LossPanel(QWidget):
     Signals
     -------
     asked(LossEdit) : the loss is to be changed like this
+    export_asked(Export) : a plot is to be saved
     """
 
     asked = Signal(object)
+    export_asked = Signal(object)
 
     def __init__(self) -> None:
         super().__init__()
@@ -213,6 +215,8 @@ class LossPanel(QWidget):
         self.pairs = [CurvePlot(pens) for _ in range(2)]
         self.matrices = [MatrixMap() for _ in range(4)]
         self.effects = [CurvePlot({EFFECT[0]: Pen("temperature", 1.8), EFFECT[1]: Pen("loss", 1.8)}) for _ in range(2)]
+        for plot in (*self.pairs, *self.effects):
+            plot.export_asked.connect(self.export_asked)
         self._stack = QStackedWidget()
         for widgets in (self.pairs, self.matrices, self.effects):
             page = QWidget()

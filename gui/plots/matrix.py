@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QColor, QFont, QImage, QMouseEvent, QPainter, QPaintEvent, QPen
+from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from mldsim.gui import theme
-from mldsim.gui.plots.thermo import SMALL
 
 Array = NDArray[np.float64]
 
@@ -75,9 +74,7 @@ class MatrixMap(QWidget):
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802, ARG002
         painter = QPainter(self)
         painter.fillRect(self.rect(), QColor(self._colours.panel))
-        small = QFont(self.font())
-        small.setPointSizeF(SMALL)
-        painter.setFont(small)
+        painter.setFont(theme.small_font(self.font()))
         painter.setPen(QColor(self._colours.text))
         square = self._square()
         painter.drawText(

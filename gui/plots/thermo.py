@@ -1,213 +1,219 @@
-"""Temperature and energy against time, drawn live at a cost that does not grow with the run."""
+"""Temperature, energies and whatever else a run has in its thermo table, against time, drawn live at a cost that does
+not grow with the run."""
 
 from __future__ import annotations
 
-import html
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QColor, QFont, QMouseEvent
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtCore import QPoint, Qt
+from PySide6.QtGui import QActionGroup, QColor
+from PySide6.QtWidgets import QHBoxLayout, QMenu, QWidget
 
+from mldsim.analysis.statistics import Curve
 from mldsim.gui import theme
-from mldsim.gui.viewmodel import RUNNING_MEAN, Curves, drift, thinned
+from mldsim.gui.panels.fields import FlatButton
+from mldsim.gui.plots.plot import HEADROOM, Pen, Plot, Range, StayingMenu, checked_action
+from mldsim.gui.viewmodel import (
+    COLUMNS,
+    RUNNING_MEAN,
+    SMOOTHING_NAMES,
+    WINDOWS,
+    Curves,
+    Smoothing,
+    drift,
+    running_mean,
+    thinned,
+)
 
 Array = NDArray[np.float64]
 Line = tuple[Array, Array]
 """Times in ps, and values."""
 
-Range = tuple[float, float]
-
-POINTS = 400
-"""Buckets per curve: about as many as a plot has pixels, so that thinning cannot be seen."""
+LEAST_POINTS = 100
+"""Buckets per curve in the narrowest plot; in others one per pixel, so that thinning cannot be seen."""
 
 MINIMUM_SPAN = 0.05
 """Shortest time axis in ps: a run that has just begun is not stretched over the whole plot."""
 
-HEADROOM = 0.15
-"""How much an axis is longer than what it has to show when it is set anew."""
-
-SMALL = 8
-"""Point size of what belongs to the axes."""
+THIN, THICK, FAINT = 1.0, 2.0, 0.5
+"""Widths of raw and smoothed curves where both are drawn, and the opacity of the raw ones."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pen:
-    """How a curve is drawn; `colour` is the name of a field of `theme.Colours`."""
-
-    colour: str
-    width: float = 1.4
-    dashed: bool = False
-    opacity: float = 1.0
+DRIFTING = ("conserved", "heat")
+"""Columns whose slope means something: it stands after their names."""
 
 
-class _Graph(pg.PlotWidget):  # type: ignore[misc]
-    double_clicked = Signal()
+class TimePlot(Plot):
+    """Curves against time in ps, raw, smoothed by a running mean, or both.
 
-    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:  # noqa: N802
-        self.double_clicked.emit()
-        event.accept()
-
-
-class TimePlot(QWidget):
-    """Curves against time in ps, under a legend that covers none of them.
-
-    The whole run is shown until the user zooms or pans; a double click shows the whole run again. Only what lies in
-    view is drawn, thinned to the pixels there are.
+    The whole run is shown until the user zooms or pans. Only what lies in view is drawn, thinned to the pixels there
+    are.
 
     Parameters
     ----------
     quantity : str
         Label of the vertical axis, with its unit.
     pens : dict
-        Name in the legend -> how it is drawn; later ones lie above earlier ones.
+        Name in the legend -> how it is drawn; later ones lie above earlier ones. What is dashed is something to compare
+        with, and is never smoothed.
     tip : str
         What there is to know about these curves.
     """
 
-    def __init__(self, quantity: str, pens: dict[str, Pen], tip: str) -> None:
-        super().__init__()
-        self._quantity = quantity
+    def __init__(
+        self, quantity: str, pens: dict[str, Pen], tip: str = "", smoothing: Smoothing = Smoothing.RAW
+    ) -> None:
+        super().__init__(tip, minimum=(150, 90))
         self._pens = pens
+        self.smoothing = smoothing
+        self.window_ps = RUNNING_MEAN
         self._data: dict[str, Line] = {}
         self._notes: dict[str, str] = {}
-        self._following = True
+        self._series: dict[str, Curve] = {}
+        self._items: dict[str, pg.PlotCurveItem] = {}
         self._time_range: Range = (0.0, MINIMUM_SPAN)
         self._value_range: Range = (0.0, 0.0)
         self._shown_ranges: tuple[Range, Range] | None = None
-        self._colours = theme.COLOURS[theme.Theme.DARK]
-        self._legend = QLabel()
-        self._legend.setTextFormat(Qt.TextFormat.RichText)
-        self._legend.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self._legend.setContentsMargins(46, 0, 0, 0)
-        self._graph = _Graph()
-        self._graph.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self._graph.setFrameShape(pg.QtWidgets.QFrame.Shape.NoFrame)
-        self._graph.setMinimumSize(150, 90)
-        self._graph.setToolTip(f"<p>{tip}</p><p>Drag to move, wheel to zoom, double click to see the whole run.</p>")
-        self._graph.double_clicked.connect(self.show_whole_run)
-        item = self._graph.getPlotItem()
-        item.setMenuEnabled(False)
-        item.hideButtons()
-        item.layout.setContentsMargins(0, 2, 8, 0)
-        small = QFont(self.font())
-        small.setPointSizeF(SMALL)
-        self._legend.setFont(small)
-        for side in ("left", "bottom"):
-            axis = item.getAxis(side)
-            axis.setStyle(tickFont=small, tickLength=-4, tickTextOffset=4, autoExpandTextSpace=False, showValues=False)
-            axis.enableAutoSIPrefix(False)
-        item.getAxis("left").setWidth(52)
-        item.getAxis("bottom").setHeight(36)
-        box = item.getViewBox()
-        box.setLimits(minXRange=1e-3)
-        box.sigRangeChangedManually.connect(self._on_zoom)
-        self._curves: dict[str, pg.PlotDataItem] = {}
-        for order, (name, pen) in enumerate(pens.items()):
-            style = Qt.PenStyle.DashLine if pen.dashed else Qt.PenStyle.SolidLine
-            curve = pg.PlotDataItem(pen=pg.mkPen("w", width=pen.width, style=style), antialias=True)
-            curve.setZValue(order)
-            self._graph.addItem(curve)
-            self._curves[name] = curve
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        self._top = QHBoxLayout()
-        self._top.setContentsMargins(0, 0, 4, 0)
-        self._top.setSpacing(2)
-        self._top.addWidget(self._legend, 1)
-        column.addLayout(self._top)
-        column.addWidget(self._graph, 1)
+        self._set_labels("Time (ps)", quantity)
 
-    def add_button(self, button: QWidget) -> None:
-        """Put a small button beside the legend."""
-        self._top.addWidget(button)
+    def curves(self) -> Mapping[str, Curve]:
+        return self._series
 
     def show_data(self, data: dict[str, Line], notes: dict[str, str] | None = None) -> None:
         """Draw these curves and no others; `notes` are written after their names in the legend."""
-        changed = list(data) != list(self._data) or notes != self._notes
+        if data and self._holds(partial(self.show_data, data, notes)):
+            return
+        if not data:
+            self._waiting = None
+            self.freeze(on=False)
+        changed = list(data) != list(self._data) or (notes or {}) != self._notes
         self._data, self._notes = data, notes or {}
+        self._smooth()
         if changed:
             self._write_legend()
             for side in ("left", "bottom"):  # an empty plot has no numbers
                 self._graph.getPlotItem().getAxis(side).setStyle(showValues=bool(data))
         self._draw()
 
-    def show_whole_run(self) -> None:
-        self._following = True
-        self._shown_ranges = None
+    def smooth(self, smoothing: Smoothing, window_ps: float) -> None:
+        """Say what of the curves is drawn, and over how long they are smoothed."""
+        self.smoothing, self.window_ps = smoothing, window_ps
+        self._smooth()
+        self._write_legend()
         self._draw()
 
-    def colour(self, colours: theme.Colours) -> None:
-        """Take the colours of a theme."""
-        self._colours = colours
-        self._graph.setBackground(colours.panel)
-        for name, curve in self._curves.items():
-            look = self._pens[name]
-            colour = QColor(getattr(colours, look.colour))
-            colour.setAlphaF(look.opacity)
-            pen = pg.mkPen(curve.opts["pen"])
-            pen.setColor(colour)
-            curve.setPen(pen)
-        for side, text in (("left", self._quantity), ("bottom", "Time (ps)")):
-            axis = self._graph.getPlotItem().getAxis(side)
-            axis.setPen(QColor(colours.border))
-            axis.setTextPen(QColor(colours.dim))
-            axis.setLabel(text, color=colours.dim, **{"font-size": f"{SMALL}pt"})
-        self._write_legend()
+    def show_everything(self) -> None:
+        self._shown_ranges = None
+        super().show_everything()
+
+    def mean_name(self, name: str) -> str:
+        """What the running mean of a curve is called."""
+        return f"{name}, {self.window_ps:g} ps mean"
 
     def drawn(self, name: str) -> Line:
         """What is drawn of a curve now."""
-        x, y = self._curves[name].getData()
         empty = np.empty(0)
+        item = self._items.get(name)
+        x, y = item.getData() if item is not None else (None, None)
         return (empty if x is None else x), (empty if y is None else y)
+
+    def colour(self, colours: theme.Colours) -> None:
+        super().colour(colours)
+        for name, item in self._items.items():
+            item.setPen(self._ink(name))
+
+    # --- inside ---
+
+    def _pen(self, name: str) -> Pen:
+        """How a curve is drawn, its mean included."""
+        if name in self._pens:
+            look = self._pens[name]
+            both = self.smoothing is Smoothing.BOTH and not look.dashed
+            return Pen(look.colour, THIN, opacity=FAINT) if both else look
+        look = self._pens[name[: name.rindex(",")]]
+        return Pen(look.colour, THICK)
+
+    def _ink(self, name: str) -> object:
+        look = self._pen(name)
+        colour = QColor(getattr(self._colours, look.colour))
+        colour.setAlphaF(look.opacity)
+        return pg.mkPen(colour, width=look.width, style=Qt.PenStyle.DashLine if look.dashed else Qt.PenStyle.SolidLine)
+
+    def _smooth(self) -> None:
+        """Make the series that are drawn from the data."""
+        self._series = {}
+        for name in self._pens:  # raw ones below all means
+            if name in self._data and (self._pens[name].dashed or self.smoothing is not Smoothing.SMOOTHED):
+                x, y = self._data[name]
+                self._series[name] = Curve(x, y, np.full(len(x), np.nan))
+        if self.smoothing is Smoothing.RAW:
+            return
+        for name in self._pens:
+            if name in self._data and not self._pens[name].dashed:
+                x, y = self._data[name]
+                mean = running_mean(x, y, self.window_ps)
+                self._series[self.mean_name(name)] = Curve(x, mean, np.full(len(x), np.nan))
+
+    def _add_to(self, menu: QMenu) -> None:
+        menu.addSeparator()
+        group = QActionGroup(menu)
+        for smoothing, text in SMOOTHING_NAMES.items():
+            chosen = partial(self._choose_smoothing, smoothing)
+            group.addAction(checked_action(menu, text, smoothing is self.smoothing, chosen))
+        windows = StayingMenu("Smooth over", menu)
+        windows.setToolTip("How long a running mean is")
+        menu.addMenu(windows)
+        group = QActionGroup(windows)
+        for window in sorted({*WINDOWS, self.window_ps}):
+            chosen = partial(self._choose_window, window)
+            group.addAction(checked_action(windows, f"{window:g} ps", window == self.window_ps, chosen))
+
+    def _choose_smoothing(self, smoothing: Smoothing) -> None:
+        self.smooth(smoothing, self.window_ps)
+
+    def _choose_window(self, window: float) -> None:
+        self.smooth(Smoothing.BOTH if self.smoothing is Smoothing.RAW else self.smoothing, window)
 
     def _write_legend(self) -> None:
         c = self._colours
-        parts = []
-        for name in self._data or self._pens:
-            look = self._pens[name]
-            mark = "╌╌" if look.dashed else "━━" if look.width > 1.6 else "──"
-            note = self._notes.get(name, "")
-            note = f"&nbsp;<span style='color:{c.dim}'>{html.escape(note)}</span>" if note else ""
-            parts.append(
-                f"<span style='color:{getattr(c, look.colour)}'>{mark}</span>&nbsp;"
-                f"<span style='color:{c.text}'>{html.escape(name).replace(' ', '&nbsp;')}</span>{note}"
-            )
+        parts = [self._legend_entry(name, self._notes.get(name, "")) for name in self._data]
+        if self._data and self.smoothing is not Smoothing.RAW:
+            words = f"{self.window_ps:g} ps mean"
+            words = f"thick: {words}" if self.smoothing is Smoothing.BOTH else words
+            parts.append(f"<span style='color:{c.dim}'>{words.replace(' ', '&nbsp;')}</span>")
         self._legend.setText("&nbsp;&nbsp; ".join(parts))
 
-    def _on_zoom(self, *_: object) -> None:
-        self._following = False
-        self._draw()
-
     def _draw(self) -> None:
-        box = self._graph.getPlotItem().getViewBox()
-        filled = [line for line in self._data.values() if len(line[0])]
+        for name in [name for name in self._items if name not in self._series]:
+            self._graph.removeItem(self._items.pop(name))
+        filled = {name: curve for name, curve in self._series.items() if len(curve.x)}
         if self._following and filled:
-            first = min(float(x[0]) for x, _ in filled)
-            last = max(float(x[-1]) for x, _ in filled)
+            first = min(float(curve.x[0]) for curve in filled.values())
+            last = max(float(curve.x[-1]) for curve in filled.values())
             self._time_range = time_range(self._time_range, first, last)
-        low, high = self._time_range if self._following else box.viewRange()[0]
-        values: list[Array] = []
-        for name, curve in self._curves.items():
-            line = self._data.get(name)
-            if line is None or not len(line[0]):
-                curve.setData([], [])
-                continue
-            x, y = thinned(*line, low, high, POINTS)
-            curve.setData(x, y)
-            values.append(y)
-        if self._following and values:
-            bottom = min(float(y.min()) for y in values)
-            top = max(float(y.max()) for y in values)
-            self._value_range = value_range(self._value_range, bottom, top)
+        low, high = self._time_range if self._following else self._box.viewRange()[0]
+        points = max(LEAST_POINTS, round(self._box.width()))
+        extremes: list[float] = list(self.lines)
+        for order, (name, curve) in enumerate(self._series.items()):
+            if name not in self._items:
+                item = pg.PlotCurveItem(pen=self._ink(name), antialias=True)
+                self._graph.addItem(item)
+                self._items[name] = item
+            x, y = thinned(curve.x, curve.y, low, high, points)
+            self._items[name].setZValue(order)
+            self._items[name].setData(x, y, skipFiniteCheck=True)
+            if len(y):
+                extremes += [float(y.min()), float(y.max())]
+        if self._following and filled and extremes:
+            self._value_range = value_range(self._value_range, min(extremes), max(extremes))
             if self._shown_ranges != (self._time_range, self._value_range):
                 self._shown_ranges = (self._time_range, self._value_range)
-                box.setRange(xRange=self._time_range, yRange=self._value_range, padding=0)
+                self._box.setRange(xRange=self._time_range, yRange=self._value_range, padding=0)
 
 
 def time_range(shown: Range, first: float, last: float) -> Range:
@@ -230,55 +236,127 @@ def value_range(shown: Range, bottom: float, top: float) -> Range:
     return bottom - margin, top + margin
 
 
-class ThermoPlots(QWidget):
-    """The plots of a run: temperature, energy and, for losses of their own scope, the heat the thermostat takes."""
+class ThermoPlot(TimePlot):
+    """Columns of the thermo table that share an axis; which, is the user's choice.
 
-    INSTANT = "instantaneous"
-    MEAN = f"{RUNNING_MEAN / 1e3:g} ps mean"
-    TARGET = "target"
-    KINETIC = "kinetic"
-    LOSS = "loss"
-    TOTAL = "total"
-    CONSERVED = "conserved"
-    HEAT = "heat to thermostat"
+    Parameters
+    ----------
+    columns : tuple of str
+        Keys of `COLUMNS`, at first; where there are none, the heat of a run without a conserved quantity, and the
+        losses of the species in others.
+    smoothing : Smoothing
+        At first.
+    """
+
+    def __init__(self, columns: tuple[str, ...], smoothing: Smoothing = Smoothing.RAW) -> None:
+        pens = {
+            column.name: Pen(column.colour, 1.2 if column.dashed else 1.8 if name in DRIFTING else 1.4, column.dashed)
+            for name, column in COLUMNS.items()
+        }
+        super().__init__(COLUMNS[columns[0] if columns else "loss"].axis, pens, smoothing=smoothing)
+        self.chosen = columns
+        self._curves: Curves | None = None
+        self._choose = FlatButton("columns", "Choose what is plotted")
+        self._choose.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self._choose.clicked.connect(
+            lambda: self.columns_menu(self).exec(self._choose.mapToGlobal(QPoint(0, self._choose.height())))
+        )
+        self.head.insertWidget(self.head.indexOf(self._more), self._choose, 0, Qt.AlignmentFlag.AlignTop)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What is plotted."""
+        if self.chosen:
+            return self.chosen
+        if self._curves is not None and "conserved" not in self._curves.values:
+            return ("heat",)
+        return ("oxygen_loss", "hydrogen_loss")
+
+    def show_run(self, curves: Curves | None) -> None:
+        """Draw a run; None empties the plot."""
+        self._curves = curves
+        present = [name for name in self.columns if curves is not None and name in curves.values]
+        if curves is None or not present:
+            self.show_data({})
+            self._say("" if curves is None else "This run has none of what was chosen.")
+            return
+        self._say("")
+        axis = COLUMNS[present[0]].axis
+        if self._set_labels("Time (ps)", axis):
+            self._shown_ranges, self._value_range = None, (0.0, 0.0)
+        self.show_data(
+            {COLUMNS[name].name: (curves.time, curves.values[name]) for name in present},
+            {
+                COLUMNS[name].name: _slope(drift(curves.time, curves.values[name]))
+                for name in DRIFTING
+                if name in present
+            },
+        )
+
+    def choose(self, columns: tuple[str, ...]) -> None:
+        """Plot these columns."""
+        self.chosen = columns
+        self._waiting = None
+        self.freeze(on=False)
+        self.show_run(self._curves)
+
+    def toggle(self, name: str) -> None:
+        """Plot a column too, or no more; what does not share its axis gives way."""
+        now = self.columns
+        if name not in now:
+            axis = COLUMNS[name].axis
+            kept = [other for other in now if COLUMNS[other].axis == axis]
+            self.choose(tuple(other for other in COLUMNS if other in (*kept, name)))
+        elif len(now) > 1:
+            self.choose(tuple(other for other in now if other != name))
+
+    def columns_menu(self, parent: QWidget) -> QMenu:
+        """All columns, ticked where they are plotted."""
+        menu = StayingMenu("Columns", parent)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.setToolTipsVisible(True)
+        actions = {}
+
+        def toggle(name: str) -> None:
+            self.toggle(name)
+            for other, action in actions.items():
+                action.setChecked(other in self.columns)
+
+        axis = ""
+        for name, column in COLUMNS.items():
+            if column.axis != axis:
+                axis = column.axis
+                menu.addAction(axis).setEnabled(False)
+            actions[name] = checked_action(menu, column.name, name in self.columns, partial(toggle, name))
+            actions[name].setToolTip(f"<p>{column.physics}</p>")
+            actions[name].setEnabled(self._curves is None or name in self._curves.values or name in self.columns)
+        return menu
+
+    def _add_to(self, menu: QMenu) -> None:
+        menu.addMenu(self.columns_menu(menu))
+        super()._add_to(menu)
+
+    def colour(self, colours: theme.Colours) -> None:
+        super().colour(colours)
+        self._choose.colour(colours)
+
+
+class ThermoPlots(QWidget):
+    """The plots of a run: temperature, energy, and one that begins with the losses of the species."""
 
     def __init__(self) -> None:
         super().__init__()
         self.setObjectName("panel")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
-        self.temperature = TimePlot(
-            "Temperature (K)",
-            {
-                self.INSTANT: Pen("temperature", 1.0, opacity=0.5),
-                self.TARGET: Pen("text", 1.2, dashed=True, opacity=0.8),
-                self.MEAN: Pen("temperature", 2.2),
-            },
-            "The temperature of so few agents fluctuates by itself: its running mean is what meets the target.",
-        )
-        self.energy = TimePlot(
-            "ΔE (meV/agent)",
-            {
-                self.KINETIC: Pen("kinetic"),
-                self.LOSS: Pen("loss"),
-                self.TOTAL: Pen("total"),
-                self.CONSERVED: Pen("conserved", 2.2),
-            },
-            "Changes since the first row, per agent: the total loss has an arbitrary zero, so only its changes mean "
-            "something. Total is kinetic energy plus loss; the conserved quantity also counts the heat that the "
-            "thermostat holds, and its drift measures the time step.",
-        )
-        self.heat = TimePlot(
-            "Heat (meV/agent)",
-            {self.HEAT: Pen("heat", 1.8)},
-            "Every agent descends its own loss, so forces are not reciprocal and no energy is conserved: this is the "
-            "heat that the thermostat has carried away.",
-        )
+        self.temperature = ThermoPlot(("temperature", "target"), Smoothing.BOTH)
+        self.energy = ThermoPlot(("kinetic", "loss", "total", "conserved"))
+        self.free = ThermoPlot((), Smoothing.BOTH)
+        self.plots = {"temperature": self.temperature, "energy": self.energy, "free": self.free}
         row = QHBoxLayout(self)
         row.setContentsMargins(4, 6, 4, 2)
         row.setSpacing(6)
-        for plot in (self.temperature, self.energy, self.heat):
+        for plot in self.plots.values():
             row.addWidget(plot, 1)
-        self.heat.hide()
 
     def wanted(self) -> bool:
         """False while nobody can see the plots."""
@@ -286,33 +364,56 @@ class ThermoPlots(QWidget):
 
     def show_curves(self, curves: Curves | None) -> None:
         """Draw a run; None empties the plots."""
-        if curves is None:
-            for plot in (self.temperature, self.energy, self.heat):
-                plot.show_data({})
-            return
-        t = curves.time
-        self.temperature.show_data(
-            {
-                self.INSTANT: (t, curves.temperature),
-                self.MEAN: (t, curves.mean_temperature),
-                self.TARGET: (t, curves.target),
-            }
-        )
-        energy = {self.KINETIC: (t, curves.kinetic), self.LOSS: (t, curves.loss), self.TOTAL: (t, curves.total)}
-        notes = {}
-        if curves.conserved is not None:
-            energy[self.CONSERVED] = (t, curves.conserved)
-            notes = {self.CONSERVED: _slope(drift(t, curves.conserved), "drift ")}
-        self.energy.show_data(energy, notes)
-        self.heat.setVisible(curves.heat is not None)
-        if curves.heat is not None:
-            self.heat.show_data({self.HEAT: (t, curves.heat)}, {self.HEAT: _slope(drift(t, curves.heat), "")})
+        for plot in self.plots.values():
+            plot.show_run(curves)
+
+    def freeze(self, *, on: bool) -> None:
+        """Let all plots stand, or none."""
+        for plot in self.plots.values():
+            plot.freeze(on=on)
+
+    def follow(self) -> None:
+        """Let all plots follow the run and show all of it."""
+        self.freeze(on=False)
+        for plot in self.plots.values():
+            plot.show_everything()
 
     def colour(self, colours: theme.Colours) -> None:
         """Take the colours of a theme."""
-        for plot in (self.temperature, self.energy, self.heat):
+        for plot in self.plots.values():
             plot.colour(colours)
 
+    def settings(self) -> dict[str, object]:
+        """What the user has chosen, as JSON has it."""
+        return {
+            name: {
+                "columns": list(plot.chosen),
+                "smoothing": plot.smoothing.value,
+                "window_ps": plot.window_ps,
+                "lines": list(plot.lines),
+            }
+            for name, plot in self.plots.items()
+        }
 
-def _slope(value: float, prefix: str) -> str:
-    return "" if math.isnan(value) else f"{prefix}{value:+.3g} meV/ps"
+    def restore(self, settings: Mapping[str, object]) -> None:
+        """Take what `settings` gave; what cannot be understood is left as it is."""
+        for name, plot in self.plots.items():
+            kept = settings.get(name)
+            if not isinstance(kept, Mapping):
+                continue
+            columns = kept.get("columns")
+            known = tuple(key for key in COLUMNS if isinstance(columns, list) and key in columns)
+            if known and len({COLUMNS[key].axis for key in known}) == 1:
+                plot.choose(known)
+                plot._set_labels("Time (ps)", COLUMNS[known[0]].axis)
+            smoothing = next((one for one in Smoothing if one.value == kept.get("smoothing")), plot.smoothing)
+            window = kept.get("window_ps")
+            good = isinstance(window, int | float) and math.isfinite(window) and window > 0.0
+            plot.smooth(smoothing, float(window) if good else plot.window_ps)
+            lines = kept.get("lines")
+            if isinstance(lines, list):
+                plot.set_lines(tuple(float(at) for at in lines if isinstance(at, int | float) and math.isfinite(at)))
+
+
+def _slope(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:+.2g} meV/ps".replace("-", "−")

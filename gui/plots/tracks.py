@@ -11,7 +11,8 @@ from mldsim.frames import Frame
 from mldsim.gui import theme
 from mldsim.gui.panels.fields import FlatButton
 from mldsim.gui.picked import Reading, Series
-from mldsim.gui.plots.thermo import Pen, TimePlot
+from mldsim.gui.plots.plot import Pen
+from mldsim.gui.plots.thermo import TimePlot
 
 MOST_TRACKS = 4
 """Plots side by side; the oldest gives way."""
@@ -34,9 +35,11 @@ class TrackPlots(QWidget):
     Signals
     -------
     changed() : there are more or fewer plots
+    export_asked(Export) : something is to be saved
     """
 
     changed = Signal()
+    export_asked = Signal(object)
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,7 +81,8 @@ class TrackPlots(QWidget):
         column.setSpacing(0)
         column.addWidget(plot, 1)
         track = _Track(reading, Series(), plot, part, close)
-        plot.add_button(close)
+        plot.head.addWidget(close, 0, Qt.AlignmentFlag.AlignTop)
+        plot.export_asked.connect(self.export_asked)
         close.clicked.connect(lambda: self.forget(reading.title))
         self._tracks.append(track)
         self._row.addWidget(part, 1)

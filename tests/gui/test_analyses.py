@@ -7,7 +7,7 @@ import pytest
 from PySide6.QtGui import QImage
 
 from mldsim.analysis.statistics import Curve
-from mldsim.averages import Findings, Measured, write_table
+from mldsim.averages import Findings, Measured
 from mldsim.gui import theme
 from mldsim.gui.panels.analyses import REFERENCE, RUN, AnalysesPanel
 from mldsim.gui.theme import Theme
@@ -102,12 +102,13 @@ def test_a_zoom_is_kept_until_a_double_click(panel, qtbot):
 def test_the_pointer_reads_the_curves_off(panel):
     panel.show_findings(findings())
     panel.plot._point_at(2.8)
-    legend = panel.plot._legend.text()
-    assert "2.8" in legend
-    assert "2.6" in legend
-    assert "2.5" in legend
+    reading = panel.plot.reading
+    assert "2.8 Å" in reading
+    assert "2.6" in reading
+    assert "2.5" in reading
+    assert "± 0.05" in reading
     panel.plot._point_at(None)
-    assert "<b>" not in panel.plot._legend.text()
+    assert panel.plot.reading == ""
 
 
 def test_the_picture_is_sharp_enough_for_print_in_both_themes(panel, pixels):
@@ -115,7 +116,7 @@ def test_the_picture_is_sharp_enough_for_print_in_both_themes(panel, pixels):
     for name in Theme:
         colours = theme.COLOURS[name]
         panel.colour(colours)
-        image = panel.picture()
+        image = panel.plot.picture()
         assert isinstance(image, QImage)
         assert image.width() >= 3 * panel.plot.width()
         ground = tuple(int(colours.panel[i : i + 2], 16) for i in (1, 3, 5))
@@ -138,15 +139,21 @@ def test_nothing_is_cut_off_at_the_smallest_window(panel):
     assert panel.text.toolTip() == long
 
 
-def test_a_table_has_both_curves_with_units_and_errors(home):
+def test_a_table_has_both_curves_with_units_and_errors(panel, home):
     path = home / "g.csv"
-    write_table(findings().analyses[0], path)
+    asked = []
+    panel.export_asked.connect(asked.append)
+    panel.show_findings(findings())
+    panel.table.click()
+    asked.pop().write(path)
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
     assert rows[0] == ["curve", "r (Å)", "g(O-O)", "standard error"]
-    assert [row[0] for row in rows[1:]] == ["run"] * 81 + ["reference"] * 81
-    assert float(rows[17][2]) == pytest.approx(curve(1.6).y[16], rel=1e-6)
-    assert float(rows[17][3]) == pytest.approx(0.05)
-    write_table(findings().analyses[2], path)
+    assert [row[0] for row in rows[1:]] == [REFERENCE] * 81 + [RUN] * 81
+    assert float(rows[98][2]) == pytest.approx(curve(1.6).y[16], rel=1e-6)
+    assert float(rows[98][3]) == pytest.approx(0.05)
+    panel.choose("states")
+    panel.table.click()
+    asked.pop().write(path)
     with path.open(encoding="utf-8", newline="") as file:
         assert list(csv.reader(file))[1][3] == ""

@@ -393,20 +393,35 @@ def test_energies_are_changes_per_agent_in_meV():  # noqa: N802
     table.append(row(10.0, kinetic=1.3, loss=-500.2, conserved=-499.0, heat=0.1))
     shown = curves(table.columns(), n_agents=100)
     np.testing.assert_allclose(shown.time, [0, 0.01])
-    np.testing.assert_allclose(shown.kinetic, [0, 3.0])
-    np.testing.assert_allclose(shown.loss, [0, -2.0])
-    np.testing.assert_allclose(shown.total, [0, 1.0], atol=1e-9)
-    np.testing.assert_allclose(shown.conserved, [0, 0], atol=1e-9)
-    assert shown.heat is None
+    np.testing.assert_allclose(shown.values["kinetic"], [0, 3.0])
+    np.testing.assert_allclose(shown.values["loss"], [0, -2.0])
+    np.testing.assert_allclose(shown.values["total"], [0, 1.0], atol=1e-9)
+    np.testing.assert_allclose(shown.values["conserved"], [0, 0], atol=1e-9)
+    np.testing.assert_allclose(shown.values["temperature"], [300.0, 300.0])
+    assert "nonreciprocal_power" not in shown.values  # forces are reciprocal
+
+
+def test_losses_of_the_species_are_changes_per_agent_of_them():
+    table = ThermoTable()
+    for time, oxygen, hydrogen in ((0.0, -15.0, -2.0), (10.0, -15.1, -1.95)):
+        table.append(replace(row(time), oxygen_loss=oxygen, hydrogen_loss=hydrogen))
+    shown = curves(table.columns(), n_agents=300)
+    np.testing.assert_allclose(shown.values["oxygen_loss"], [0, -100.0])
+    np.testing.assert_allclose(shown.values["hydrogen_loss"], [0, 50.0])
+    table.append(row(20.0))  # a row that does not know them
+    assert "oxygen_loss" not in curves(table.columns(), n_agents=300).values
 
 
 def test_own_scope_shows_the_heat_that_was_taken_instead():
     table = ThermoTable()
     for i in range(3):
-        table.append(row(10.0 * i, conserved=math.nan, heat=-0.2 * i))  # the thermostat gives a negative heat
+        table.append(
+            row(10.0 * i, conserved=math.nan, heat=-0.2 * i, power=0.3)
+        )  # the thermostat gives a negative heat
     shown = curves(table.columns(), n_agents=100)
-    assert shown.conserved is None
-    np.testing.assert_allclose(shown.heat, [0, 2, 4])
+    assert "conserved" not in shown.values
+    np.testing.assert_allclose(shown.values["heat"], [0, 2, 4])
+    np.testing.assert_allclose(shown.values["nonreciprocal_power"], 3.0)
     assert curves(ThermoTable().columns(), 100) is None
 
 

@@ -61,7 +61,7 @@ def test_pair_curves_show_both_parts_the_visited_distances_and_the_fitted_range(
         assert "seen" in plot._legend.text()
     plot = panel.pairs[0]
     plot._point_at(2.8)
-    assert plot._legend.text().count("<b>") == 3  # the distance and two curves; a histogram has no value
+    assert plot.reading.count("<b>") == 3  # the distance and two curves; a histogram has no value
 
 
 def test_matrices_of_every_rank_and_their_entries_can_be_read(panel, seen):

@@ -404,9 +404,9 @@ def test_plots_follow_the_run(open_window):
     desk.wait(lambda: len(temperature.drawn("target")[0]) > 3)
     _, target = temperature.drawn("target")
     assert target[-1] == 300.0
-    _, mean = temperature.drawn("0.5 ps mean")
+    _, mean = temperature.drawn("temperature, 0.5 ps mean")
     assert mean[-1] == pytest.approx(290.0)
-    assert not desk.window.plots.heat.isVisible()
+    assert list(desk.window.plots.free.curves()) == []  # this engine knows no losses of the species
     desk.window._plots_dock.hide()
     assert not desk.window.plots.wanted()
 
@@ -430,7 +430,7 @@ def test_axes_stand_still_until_the_curve_leaves_them():
 
 def test_without_a_conserved_quantity_the_heat_is_shown(open_window):
     desk = open_window(engine=lambda *arguments: SmallEngine(*arguments, conserved=False))
-    desk.wait(lambda: desk.window.plots.heat.isVisible())
+    desk.wait(lambda: "heat to thermostat" in desk.window.plots.free.curves())
     assert "conserved" not in desk.window.plots.energy._legend.text()
 
 

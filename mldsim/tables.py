@@ -1,0 +1,54 @@
+"""Numbers as comma-separated values, for spreadsheets and other programs; a file appears whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mldsim.analysis.statistics import Curve
+from mldsim.files import whole_file
+from mldsim.frames import THERMO_COLUMNS
+
+
+def write_curves(path: Path, x_label: str, y_label: str, curves: Mapping[str, Curve]) -> None:
+    """Write curves, one line per point.
+
+    Columns: the name of the curve, the two axes as they are labelled, standard error (empty where it is not known).
+
+    Raises
+    ------
+    WorkFailed
+        If the file cannot be written.
+    """
+    with whole_file(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["curve", x_label, y_label, "standard error"])
+        for name, curve in curves.items():
+            for x, y, error in zip(curve.x.tolist(), curve.y.tolist(), curve.error.tolist(), strict=True):
+                table.writerow([name, f"{x:.8g}", f"{y:.8g}", f"{error:.3g}" if math.isfinite(error) else ""])
+
+
+def write_thermo(path: Path, columns: Mapping[str, NDArray[np.float64]]) -> None:
+    """Write a thermo table, one line per row, one column each with its unit; empty where there is no value.
+
+    Parameters
+    ----------
+    path : Path
+    columns : mapping of (n_rows,) float64
+        `mldsim.frames.ThermoTable.columns()`.
+
+    Raises
+    ------
+    WorkFailed
+        If the file cannot be written.
+    """
+    with whole_file(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow([f"{label} ({unit})" for label, unit in THERMO_COLUMNS.values()])
+        for row in zip(*(columns[name].tolist() for name in THERMO_COLUMNS), strict=True):
+            table.writerow([f"{value:.10g}" if math.isfinite(value) else "" for value in row])
