@@ -77,6 +77,14 @@ def touch(window: MainWindow) -> None:
     wait(60.0, lambda: window.controller.frame is not None and window.controller.frame.time > begun + 60.0)
 
 
+def plots(window: MainWindow) -> None:
+    """A line at 320 K, energies read off at the cross-hair, the losses of both species."""
+    window.plots.temperature.set_lines((320.0,))
+    wait(240.0, lambda: window.controller.frame is not None and window.controller.frame.time > 4000.0)
+    window.plots.free.freeze(on=True)
+    window.plots.energy._point_at(2.0, 2.0)
+
+
 def analyses(window: MainWindow) -> None:
     """g(r) of oxygen beside the reference, with the bands of both errors."""
     window.instruments.docks[0].raise_()
@@ -107,6 +115,7 @@ SCENES: dict[str, Scene] = {
     "view": view,
     "picking": picking,
     "touch": touch,
+    "plots": plots,
     "analyses": analyses,
     "doubt": doubt,
     "loss": loss,

@@ -573,8 +573,8 @@ class MainWindow(QMainWindow):
         view.pulled.connect(controller.pull)
         view.released.connect(controller.release)
         self.agents_panel.plot_asked.connect(lambda _: self._show_tracks())
-        for plot in (*self.plots.plots.values(), self.tracks):
-            plot.export_asked.connect(lambda export: exports.ask(self, self, export))
+        for asked in (*(plot.export_asked for plot in self.plots.plots.values()), self.tracks.export_asked):
+            asked.connect(lambda export: exports.ask(self, self, export))
         self.fault.connect(self._on_fault)
 
     # --- inside ---

@@ -414,7 +414,7 @@ class Plot(QWidget):
     def picture(self) -> QImage:
         """The plot with its legend, as sharp as print needs it."""
         size = self._whole_size()
-        image = QImage(PICTURE_SCALE * size, QImage.Format.Format_RGB32)
+        image = QImage(size * PICTURE_SCALE, QImage.Format.Format_RGB32)
         image.fill(QColor(self._colours.panel))
         painter = QPainter(image)
         painter.scale(PICTURE_SCALE, PICTURE_SCALE)
@@ -441,7 +441,8 @@ class Plot(QWidget):
         return bytes(store.data())
 
     def _whole_size(self) -> QSize:
-        return self._graph.size() + QSize(2 * _MARGIN, self._legend_height() + 2 * _MARGIN)
+        width, height = self._graph.width(), self._graph.height()
+        return QSize(width + 2 * _MARGIN, height + self._legend_height() + 2 * _MARGIN)
 
     def _legend_height(self) -> int:
         return round(self._legend_text().size().height())

@@ -11,7 +11,7 @@ import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
 from PySide6.QtCore import QPoint, Qt
-from PySide6.QtGui import QActionGroup, QColor
+from PySide6.QtGui import QAction, QActionGroup, QColor
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QWidget
 
 from mldsim.analysis.statistics import Curve
@@ -315,7 +315,7 @@ class ThermoPlot(TimePlot):
         menu = StayingMenu("Columns", parent)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.setToolTipsVisible(True)
-        actions = {}
+        actions: dict[str, QAction] = {}
 
         def toggle(name: str) -> None:
             self.toggle(name)
@@ -408,8 +408,9 @@ class ThermoPlots(QWidget):
                 plot._set_labels("Time (ps)", COLUMNS[known[0]].axis)
             smoothing = next((one for one in Smoothing if one.value == kept.get("smoothing")), plot.smoothing)
             window = kept.get("window_ps")
-            good = isinstance(window, int | float) and math.isfinite(window) and window > 0.0
-            plot.smooth(smoothing, float(window) if good else plot.window_ps)
+            if not isinstance(window, int | float) or not (math.isfinite(window) and window > 0.0):
+                window = plot.window_ps
+            plot.smooth(smoothing, float(window))
             lines = kept.get("lines")
             if isinstance(lines, list):
                 plot.set_lines(tuple(float(at) for at in lines if isinstance(at, int | float) and math.isfinite(at)))
