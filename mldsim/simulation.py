@@ -259,7 +259,7 @@ class Simulation:
     def _mean_loss(self, symbol: str) -> float:
         """Mean over the agents of a species, eV; NaN where there are none."""
         agents = self._agents_of.get(symbol)
-        return math.nan if agents is None or not len(agents) else float(self._evaluation.losses[agents].mean())
+        return math.nan if agents is None or not len(agents) else float(self.evaluation.losses[agents].mean())
 
     def frame(self) -> Frame:
         """A snapshot of the present state, in arrays of its own."""

@@ -141,6 +141,14 @@ def test_energy_and_momentum_are_conserved_without_a_thermostat():
     assert simulation.state.time == pytest.approx(30.0)
 
 
+def test_mean_losses_of_the_species_add_up_to_the_total():
+    frame = make_simulation().frame()
+    row, species = frame.thermo, make_simulation().topology.species
+    n_oxygen = int((species == 0).sum())
+    assert row.oxygen_loss == pytest.approx(frame.losses[species == 0].mean())
+    assert n_oxygen * row.oxygen_loss + (len(species) - n_oxygen) * row.hydrogen_loss == pytest.approx(row.loss)
+
+
 def test_frames_are_copies():
     simulation = make_simulation()
     frame = simulation.frame()
