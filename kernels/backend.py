@@ -53,6 +53,7 @@ class Kernels(NamedTuple):
     forces: Callable[..., None]
     neighbors: Callable[..., tuple[Any, ...]]
     lanes: Callable[[int], int]
+    table: Callable[[np.ndarray], np.ndarray]
     put: Callable[[np.ndarray], Any]
     get: Callable[[Any], np.ndarray]
 
@@ -108,10 +109,12 @@ def kernels(kind: str, n_radial: int, max_rank: int, n_hops: int = 0) -> Kernels
     if kind == "cuda":
         from mldsim.kernels import cuda
 
-        return Kernels(*cuda.compiled(n_radial, max_rank, n_hops), cuda.neighbors, cuda.lanes, cuda.put, cuda.get)
+        passes = cuda.compiled(n_radial, max_rank, n_hops)
+        return Kernels(*passes, cuda.neighbors, cuda.lanes, np.asarray, cuda.put, cuda.get)
     from mldsim.kernels import cpu
 
-    return Kernels(*cpu.compiled(n_radial, max_rank, n_hops), cpu.neighbors, cpu.lanes, np.asarray, np.asarray)
+    passes = cpu.compiled(n_radial, max_rank, n_hops)
+    return Kernels(*passes, cpu.neighbors, cpu.lanes, cpu.polynomials, np.asarray, np.asarray)
 
 
 def cubic_kernel(kind: str, n_radial: int, max_rank: int, n_channels: int) -> Callable[..., None]:

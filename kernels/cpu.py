@@ -1,56 +1,84 @@
 """Losses and forces on the CPU: Numba, parallel over agents, without the interpreter's lock.
 
-Two passes over the Verlet list:
+Passes over the Verlet list:
 
     gradients   A^l_{bk} = sum_j phi_k(r_ij) Y^l(u_ij),   L = w . s + 1/2 A W A,   G = dL/dA = w + W A
-    forces      F_i = - sum_j [ G_i (+ (-1)^l G_j) ] . d( phi_k Y^l )/dq_i
+    forces      d_ij = G_i . d( phi_k Y^l )/dq_i,         F_i = - sum_j d_ij (+ sum_j d_ji)
 
 and between them, for a loss of order 3, one over the agents that adds its cubic part to L and G (`kernels.cubic`), and
 for one that is not local (`kernels.mutual`) those of its hops and waves, which need all agents' channels.
 
-The term in brackets is the whole difference between the scopes: without G_j each agent descends its own loss, with it
-all descend the common one. No agent writes into another's row, so the result does not depend on the number of threads.
+The term in brackets is the whole difference between the scopes: without the push d_ji, by which the neighbour descends
+its loss at the agent's expense, each agent descends its own loss; with it all descend the common one. Pushes are
+written by the agent whose loss makes them and collected by the agent whom they move, so that no agent writes into
+another's row, and the result does not depend on the number of threads.
 
 Y^l are the real spherical harmonics in Racah's normalisation: sum_m Y_lm(u) Y_lm(v) = P_l(u . v).
 
-Both passes vectorise twice (`kernels.lanes`): what belongs to a pair (distance, table row, harmonics) with `SIDE`
-neighbours in the lanes, and what belongs to a radial function with the functions in the lanes. Between the two, the
-numbers of `BATCH` neighbours of one species lie in a scratch of fixed layout, one row per quantity, so that one address
-serves for all of them.
+The passes vectorise twice (`kernels.lanes`): what belongs to a pair (distance, row of the table, harmonics) with `SIDE`
+neighbours in the lanes, and what belongs to a radial function with the functions in the lanes. What is found out about
+a pair once, by `gradients`, is kept for the others in a stream: blocks of SIDE neighbours, one row per quantity.
 The number of radial functions and the highest rank are constants of the compiled code; the arithmetic type is that of
 the arrays (float32 or float64).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import numpy as np
+from llvmlite.binding import get_host_cpu_features
 from numba import njit, prange
 from numpy.typing import NDArray
 
 from mldsim.kernels import cubic, pair
 from mldsim.kernels.caching import found_again
 from mldsim.kernels.cubic import WIDE
-from mldsim.kernels.lanes import at, larger, least, put, root, rows, smaller, total, vectors, whole
+from mldsim.kernels.lanes import (
+    across,
+    at,
+    below,
+    counted,
+    equal,
+    larger,
+    least,
+    lowest,
+    put,
+    root,
+    rows,
+    smaller,
+    total,
+    turn,
+    turn_at,
+    vectors,
+    whole,
+)  # fmt: skip
+from mldsim.kernels.neighbors import HERE as _HERE
 
-SIDE = 16
+SIDE = 8
 """Neighbours handled side by side."""
-
-BATCH = 64
-"""Neighbours in the scratch; a multiple of SIDE."""
 
 GROUP = 24
 """Agents that share one scratch and go to one thread."""
 
+_BLOCK = 5 * SIDE
+"""Numbers that are kept of SIDE neighbours: SIDE each of the unit vector's x, y and z, of the spacing of the table's
+rows over the distance, and of the place between two rows."""
+
 _inlined = njit(nogil=True, fastmath=pair.FAST, error_model="numpy")
 _of_pair = pair.functions(_inlined)
-hermite, hermite_slopes = _of_pair.hermite, _of_pair.hermite_slopes
-quadrupole, quadrupole_slopes = _of_pair.quadrupole, _of_pair.quadrupole_slopes
+quadrupole = _of_pair.quadrupole
 octupole, octupole_slopes = _of_pair.octupole, _of_pair.octupole_slopes
 _zero, _load, _store, _store_each = vectors(SIDE)
+_zero_row, _load_row, _store_row, _ = vectors(4)
+
+
+def _width(padded: int) -> int:
+    """Radial functions handled side by side: what a register holds in float32, as far as there are so many."""
+    return 16 if padded % 16 == 0 and get_host_cpu_features().get("avx512f") else 8
 
 
 def lanes(n_radial: int) -> int:
@@ -58,77 +86,127 @@ def lanes(n_radial: int) -> int:
     return -(-n_radial // 8) * 8
 
 
+def polynomials(table: NDArray[Any]) -> NDArray[Any]:
+    """The radial functions as the passes take them.
+
+    Parameters
+    ----------
+    table : (n_species, n_species, rows + 1, 2, n) float
+        Values and slopes at the ends of the rows, see `kernels.radial.tabulate`.
+
+    Returns
+    -------
+    (n_species, n_species, rows, 4, n) float
+        phi_k(start + (i + t) h) = sum_p found[.., i, p, k] t^p for 0 <= t <= 1: Hermite's cubic polynomials.
+    """
+    wide = table.astype(np.float64)
+    (h0, s0), (h1, s1) = (np.moveaxis(ends, 3, 0) for ends in (wide[:, :, :-1], wide[:, :, 1:]))
+    powers = h0, s0, 3.0 * (h1 - h0) - 2.0 * s0 - s1, 2.0 * (h0 - h1) + s0 + s1
+    return np.ascontiguousarray(np.stack(powers, axis=3), table.dtype)
+
+
 def neighbors(
-    count: NDArray[np.int32], entries: NDArray[np.int32], species: NDArray[np.int32], n_species: int
-) -> tuple[NDArray[np.int32], ...]:
-    """The Verlet list as the two passes want it.
+    count: NDArray[np.int32], entries: NDArray[np.int32], species: NDArray[np.int32], n_species: int, real: Any
+) -> tuple[NDArray[Any], ...]:
+    """The Verlet list as the passes want it, and room for what they find out about the pairs, numbers of type `real`.
 
     Returns
     -------
     ends : (n, n_species) int32
         The neighbours of species b are the entries from ``ends[i, b - 1]`` to ``ends[i, b]``.
-    entries : as given, each row sorted by species
-    inside, found : like entries and ends
-        Filled by `gradients` with the neighbours that are within the cutoff now, for `forces`.
+    entries : (n, capacity) int32
+        As given, each row sorted by species and filled up with the agent itself.
+    reverse : (n, capacity) int32
+        The flat place in `entries` of the same pair as the neighbour sees it.
+    found : like ends
+    inside : (n, capacity + SIDE) int32
+        Filled by `gradients` with the places in the row of the neighbours that are within the cutoff now, sorted as
+        these; ``found`` are their ends.
+    rows, stream : (n, capacity) int32, (n, capacity / SIDE, _BLOCK)
+        Filled by `gradients` with the row of the table and the geometry of these.
+    walled : (n,) int32
+        Filled by `gradients`: whether a neighbour is inside the wall.
+    pushes : (n, capacity, 4)
+        Scratch of `forces`.
     """
-    ends = np.empty((len(count), n_species), np.int32)
-    ordered = np.empty_like(entries)
+    n, capacity = len(count), -(-(int(count.max(initial=0)) + 1) // SIDE) * SIDE
+    ends, found = (np.empty((n, n_species), np.int32) for _ in range(2))
+    ordered, reverse, rows = (np.empty((n, capacity), np.int32) for _ in range(3))
     _by_species(count, entries, species, ends, ordered)
-    return ends, ordered, np.empty_like(entries), np.empty_like(ends)
+    _find_reverse(ordered, species, ends, reverse)
+    inside = np.empty((n, capacity + SIDE), np.int32)
+    stream = np.empty((n, capacity // SIDE, _BLOCK), real)
+    return (
+        ends, ordered, reverse, found, inside, rows, stream, np.empty(n, np.int32), np.zeros((n, capacity, 4), real),
+    )  # fmt: skip
 
 
 @njit(nogil=True, cache=True, parallel=True)
 def _by_species(count, entries, species, ends, ordered):  # type: ignore[no-untyped-def]
-    capacity = entries.shape[1]
+    room, capacity = entries.shape[1], ordered.shape[1]
     for i in prange(entries.shape[0]):
         place = np.int64(0)
         for b in range(ends.shape[1]):
             for q in range(count[i]):  # no row is full, so that the last write stays in it
-                entry = at(entries, i * capacity + q)
+                entry = at(entries, i * room + q)
                 put(ordered, i * capacity + place, entry)
                 place += np.int64(at(species, entry >> 5) == b)  # the next one overwrites it unless it is of species b
             ends[i, b] = place
+        for q in range(place, capacity):
+            put(ordered, i * capacity + q, 32 * i + _HERE)
 
 
-@_inlined
-def _separate(local, shift, i, entry, x, y, z, q):  # type: ignore[no-untyped-def]
-    """Write q_i - q_j to place q and return its square; see `kernels.pair.separation`."""
-    j = 3 * (entry >> 5)
-    code = 3 * (entry & 31)
-    dx = at(local, 3 * i) - at(local, j) - at(shift, code)
-    dy = at(local, 3 * i + 1) - at(local, j + 1) - at(shift, code + 1)
-    dz = at(local, 3 * i + 2) - at(local, j + 2) - at(shift, code + 2)
-    put(x, q, dx)
-    put(y, q, dy)
-    put(z, q, dz)
-    return dx * dx + dy * dy + dz * dz
+@njit(nogil=True, cache=True, parallel=True)
+def _find_reverse(entries, species, ends, reverse):  # type: ignore[no-untyped-def]
+    capacity = entries.shape[1]
+    last = ends.shape[1] - 1
+    for i in prange(entries.shape[0]):
+        a = species[i]
+        for q in range(ends[i, last]):
+            entry = at(entries, i * capacity + q)
+            j = np.int64(entry >> 5)
+            wanted = 32 * i + 2 * _HERE - (entry & 31)  # opposite images
+            first = j * capacity + ((ends[j, a - 1] // SIDE) * SIDE if a > 0 else 0)
+            bits = np.int64(0)
+            while bits == 0:
+                for block in range(min(8, (ends[j, a] - (first - j * capacity) + SIDE - 1) // SIDE)):
+                    bits |= equal(entries, first + block * SIDE, wanted) << (block * SIDE)
+                first += 8 * SIDE
+            put(reverse, i * capacity + q, first - 8 * SIDE + lowest(bits))
 
 
-@_inlined
-def _fill_up(x, y, z, n):  # type: ignore[no-untyped-def]
-    """Place neighbours far outside behind the last one, so that all SIDE lanes hold numbers."""
-    _store(x, n, _zero(x) + 1e4)
-    _store(y, n, _zero(y))
-    _store(z, n, _zero(z))
+def _nonzero_slopes() -> tuple[tuple[bool, ...], ...]:
+    """Which Y_3m change along x, along y, along z."""
+    slopes = pair.octupole_slopes(float, 0.3, 0.5, 0.7)  # type: ignore[no-untyped-call]
+    return tuple(tuple(bool(s) for s in axis) for axis in slopes)
 
 
-def _nonzero_slopes(max_rank: int) -> tuple[tuple[bool, ...], ...]:
-    """Which Y_lm change along x, along y, along z."""
-    somewhere = (float, 0.3, 0.5, 0.7)
-    slopes = [np.zeros((3, 1)), np.eye(3), np.array(pair.quadrupole_slopes(*somewhere))]  # type: ignore[no-untyped-call]
-    slopes.append(np.array(pair.octupole_slopes(*somewhere)))  # type: ignore[no-untyped-call]
-    return tuple(tuple(bool(s) for s in axis) for axis in np.hstack(slopes[: max_rank + 1]))
+@cache
+def _interpolation(width: int) -> Callable[..., Any]:
+    load = vectors(width).load
+
+    @_inlined
+    def of_row(table, near, padded, t):  # type: ignore[no-untyped-def]
+        """phi_k and its derivative by t at the place t in a row of the table, by Horner's rule."""
+        third = load(table, near + 3 * padded)
+        value = load(table, near + 2 * padded) + third * t
+        slope = value + third * t
+        value = load(table, near + padded) + value * t
+        return load(table, near) + value * t, value + slope * t
+
+    compiled_of_row: Callable[..., Any] = of_row
+    return compiled_of_row
 
 
 @cache
 def _product(n_radial: int, n_lm: int, rank: int) -> Callable[..., Any]:
     """The compiled product W A of one rank."""
     padded = lanes(n_radial)
-    width = 16 if padded % 16 == 0 else 8
+    width = _width(padded)
     size = 2 * rank + 1
     first = rank * rank
     zero, load, _, _ = vectors(width)
-    zeros, add, add_to = rows(width, size)
+    zeros, add, add_to, _ = rows(width, size)
 
     @_inlined
     def product(quadratic, row, n_species, fields, gradient, of_agent):  # type: ignore[no-untyped-def]
@@ -154,7 +232,7 @@ def _product(n_radial: int, n_lm: int, rank: int) -> Callable[..., Any]:
 
 @cache
 def compiled(n_radial: int, max_rank: int, n_hops: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """The two passes for this many radial functions and ranks; they compile on their first call and are cached.
+    """The passes for this many radial functions and ranks; they compile on their first call and are cached.
 
     `n_hops` is the number of channels that hops couple, 0 for a loss without them.
 
@@ -169,96 +247,126 @@ def compiled(n_radial: int, max_rank: int, n_hops: int) -> tuple[Callable[..., A
         Fills ``result[i, 3]``, the force on each agent, at the positions of the last call of `gradients`; with the
         numbers and pulls of `compiled_hops`, and the distant forces of `kernels.waves`, unless that array is empty.
 
-    Arrays: local (n, 3), positions relative to the list's origin; shift (27, 3), box vectors of the images; pairs as
-    `neighbors` makes them; table as `kernels.radial.tabulate` makes it, 1/per_row angstrom per row; wall_energy the
-    stiffness times the share of the pair's wall that one agent owns, wall_force twice the stiffness. All are
-    contiguous; the axis of the radial functions k is `lanes` long in table, linear, gradient, and the last axis of
-    quadratic.
+    Arrays: local (n, 4), positions relative to the list's origin; shift (27, 4), box vectors of the images, both with a
+    fourth column that means nothing; pairs as `neighbors` makes them; table as `polynomials` makes it, 1/per_row
+    angstrom per row; wall_energy the stiffness times the share of the pair's wall that one agent owns, wall_force twice
+    the stiffness. All are contiguous; the axis of the radial functions k is `lanes` long in table, linear, gradient,
+    and the last axis of quadratic.
     """
     n_lm = (max_rank + 1) ** 2
     padded = lanes(n_radial)
-    width = 16 if padded % 16 == 0 else 8
+    width = _width(padded)
     zero, load, store, _ = vectors(width)
-    zeros, add, add_to = rows(width, n_lm)
+    zeros, add, _, put_rows = rows(width, n_lm)
     # Ranks that the model lacks stand for nothing; the highest one in their place costs no compilation.
     product_0, product_1, product_2, product_3 = (_product(n_radial, n_lm, min(rank, max_rank)) for rank in range(4))
 
-    # Rows of the scratch of `gradients`: four weights of the table's entries, and the harmonics.
-    harmonic = 4 * BATCH
+    turned = 1 + 3 * (max_rank >= 1) + 6 * (max_rank >= 2) + 7 * (max_rank >= 3)  # rows of `turn_gradient`
+    along_x, along_y, along_z = _nonzero_slopes()
+    _of_row = _interpolation(width)
 
     @_inlined
     def some_gradients(  # type: ignore[no-untyped-def]
         begin, end,
-        local, species, shift, ends, entries, inside, found, cutoff, start, per_row, table, linear, quadratic,
-        wall_radius, wall_energy, losses, gradient, closest, kept_fields,
+        local, species, shift, ends, entries, found, inside, rows_, stream, walled, cutoff, start, per_row, table,
+        linear, quadratic, wall_radius, wall_energy, losses, gradient, closest, kept_fields,
     ):  # fmt: skip
-        n_species, n_rows, capacity = table.shape[0], table.shape[2], entries.shape[1]
+        n_species, n_rows, capacity, width_inside = table.shape[0], table.shape[2], entries.shape[1], inside.shape[1]
         real = local.dtype.type
         one, none = real(1.0), real(0.0)
-        x = np.empty(capacity + SIDE, local.dtype)
-        y = np.empty(capacity + SIDE, local.dtype)
-        z = np.empty(capacity + SIDE, local.dtype)
-        row = np.empty(BATCH, np.int32)
-        work = np.empty((4 + n_lm) * BATCH, local.dtype)
+        spacing = one / per_row
+        places = np.empty(4 * (capacity + 1), local.dtype)
+        places[4 * capacity] = real(1e4)  # far outside
+        places[4 * capacity + 1 :] = none
+        radii = np.ones(capacity + SIDE, local.dtype)
+        harmonics = np.ones(capacity * n_lm, local.dtype)
         fields = np.empty(n_species * n_lm * padded, local.dtype)
-        for q in range(BATCH):
-            work[harmonic + q] = one
         for i in range(begin, end):
             a = species[i]
-            fields[:] = none
-            gradient[i] = none
-            wall = _zero(work)
-            nearest = _zero(work) + real(1e9)
-            first = 0
-            kept = 0
-            for b in range(n_species):
-                n = 0
-                for q in range(first, ends[i, b]):
-                    entry = at(entries, i * capacity + q)
-                    r2 = _separate(local, shift, i, entry, x, y, z, n)
-                    put(inside, i * capacity + kept + n, entry)
-                    n += r2 < cutoff * cutoff  # the next one overwrites it unless it is within; false for NaN
-                first = ends[i, b]
-                kept += n
+            # Neighbours within the cutoff.
+            here = _load_row(local, 4 * i)
+            last = np.int64(ends[i, n_species - 1])
+            kept = np.int64(0)
+            b = 0
+            for q in range(0, last, SIDE):
+                for s in range(q, q + SIDE):
+                    entry = np.int64(at(entries, i * capacity + s))
+                    there = _load_row(local, 4 * (entry >> 5))
+                    _store_row(places, 4 * s, here - there - _load_row(shift, 4 * (entry & 31)))
+                x, y, z = turn(places, q)
+                bits = below(x * x + y * y + z * z, cutoff * cutoff)
+                if q + SIDE > last:
+                    bits &= (1 << (last - q)) - 1
+                while b < n_species and ends[i, b] <= q + SIDE:
+                    found[i, b] = kept + counted(bits & ((1 << (ends[i, b] - q)) - 1))
+                    b += 1
+                for s in range(SIDE):
+                    put(inside, i * width_inside + kept + counted(bits & ((1 << s) - 1)), q + s)
+                kept += counted(bits)
+            while b < n_species:
                 found[i, b] = kept
-                _fill_up(x, y, z, n)
-                radius = wall_radius[a, b]
-                for batch in range(0, n, BATCH):
-                    size = min(n - batch, BATCH)
-                    for q in range(0, size, SIDE):
-                        dx, dy, dz = _load(x, batch + q), _load(y, batch + q), _load(z, batch + q)
-                        r = root(dx * dx + dy * dy + dz * dz)
-                        overlap = larger(radius - r, none)
-                        wall += overlap * overlap
-                        nearest = smaller(nearest, r * (one / radius))
-                        t = larger((r - start) * per_row, none)
-                        _store(row, q, t)
-                        _store_each(work, q, BATCH, hermite(t - whole(t), one))
-                        ux, uy, uz = dx / r, dy / r, dz / r
-                        if max_rank >= 1:
-                            _store_each(work, harmonic + 1 * BATCH + q, BATCH, (ux, uy, uz))
-                        if max_rank >= 2:
-                            _store_each(work, harmonic + 4 * BATCH + q, BATCH, quadrupole(real, ux, uy, uz))
-                        if max_rank >= 3:
-                            _store_each(work, harmonic + 9 * BATCH + q, BATCH, octupole(real, ux, uy, uz))
-                    for column in range(0, padded, width):
-                        of_pair = (a * n_species + b) * n_rows * 2 * padded + column
-                        sums = zeros(work)
-                        for q in range(size):
-                            near = of_pair + at(row, q) * (2 * padded)
-                            phi = (
-                                at(work, q) * load(table, near)
-                                + at(work, BATCH + q) * load(table, near + padded)
-                                + at(work, 2 * BATCH + q) * load(table, near + 2 * padded)
-                                + at(work, 3 * BATCH + q) * load(table, near + 3 * padded)
-                            )
-                            sums = add(sums, phi, work, harmonic + q, BATCH)
-                        add_to(fields, b * n_lm * padded + column, padded, sums)
-            loss = wall_energy * total(wall)
+                b += 1
+            for s in range(SIDE):
+                put(inside, i * width_inside + kept + s, capacity)
+            # Their geometry.
+            first = 0
+            for b in range(n_species):
+                for q in range(first, found[i, b], SIDE):
+                    _store(radii, q, _zero(radii) + wall_radius[a, b])
+                first = found[i, b]
+            wall = _zero(radii)
+            nearest = _zero(radii) - real(1e-9)
+            for q in range(0, kept, SIDE):
+                dx, dy, dz = turn_at(places, inside, i * width_inside + q)
+                r = root(dx * dx + dy * dy + dz * dz)
+                inverse = one / r
+                ux, uy, uz = dx * inverse, dy * inverse, dz * inverse
+                radius = _load(radii, q)
+                overlap = larger(radius - r, none)
+                wall += overlap * overlap
+                nearest = smaller(nearest, radius * inverse * (-one))
+                t = larger((r - start) * per_row, none)
+                _store(rows_, i * capacity + q, t)
+                block = (i * capacity + q) * (_BLOCK // SIDE)
+                _store_each(stream, block, SIDE, (ux, uy, uz, inverse * spacing, t - whole(t)))
+                block = q * n_lm
+                if max_rank >= 1:
+                    _store_each(harmonics, block + 1 * SIDE, SIDE, (ux, uy, uz))
+                if max_rank >= 2:
+                    _store_each(harmonics, block + 4 * SIDE, SIDE, quadrupole(real, ux, uy, uz))
+                if max_rank >= 3:
+                    _store_each(harmonics, block + 9 * SIDE, SIDE, octupole(real, ux, uy, uz))
+            in_wall = total(wall)
+            walled[i] = in_wall > none
+            closest[i] = -one / least(nearest)
+            # Fields.
+            first = 0
+            for b in range(n_species):
+                for column in range(0, padded, width):
+                    of_pair = (a * n_species + b) * n_rows * 4 * padded + column
+                    sums = zeros(fields)
+                    for q in range(first, found[i, b]):
+                        near = of_pair + at(rows_, i * capacity + q) * (4 * padded)
+                        block = (i * capacity + q // SIDE * SIDE) * (_BLOCK // SIDE) + q % SIDE
+                        phi, _ = _of_row(table, near, padded, at(stream, block + 4 * SIDE))
+                        sums = add(sums, phi, harmonics, q // SIDE * SIDE * n_lm + q % SIDE, SIDE)
+                    put_rows(fields, b * n_lm * padded + column, padded, sums)
+                first = found[i, b]
             of_agent = i * n_species * n_lm * padded
             if kept_fields.size:
-                for here in range(0, n_species * n_lm * padded, width):
-                    store(kept_fields, of_agent + here, load(fields, here))
+                for place in range(0, n_species * n_lm * padded, width):
+                    store(kept_fields, of_agent + place, load(fields, place))
+            # The loss and its gradient.
+            of_invariants = zero(fields)
+            for b in range(n_species):
+                for column in range(0, padded, width):
+                    weight = load(linear, (a * n_species + b) * padded + column)
+                    place = b * n_lm * padded + column
+                    of_invariants += weight * load(fields, place)
+                    store(gradient, of_agent + place, weight)
+                    for m in range(1, n_lm):
+                        store(gradient, of_agent + place + m * padded, zero(fields))
+            loss = wall_energy * in_wall + total(of_invariants)
             of_rank = n_species * n_radial * n_species * padded
             weights = a * (max_rank + 1) * of_rank
             loss += product_0(quadratic, weights, n_species, fields, gradient, of_agent)
@@ -268,15 +376,7 @@ def compiled(n_radial: int, max_rank: int, n_hops: int) -> tuple[Callable[..., A
                 loss += product_2(quadratic, weights + 2 * of_rank, n_species, fields, gradient, of_agent)
             if max_rank >= 3:
                 loss += product_3(quadratic, weights + 3 * of_rank, n_species, fields, gradient, of_agent)
-            of_invariants = zero(work)
-            for b in range(n_species):
-                for column in range(0, padded, width):
-                    weight = load(linear, (a * n_species + b) * padded + column)
-                    here = b * n_lm * padded + column
-                    of_invariants += weight * load(fields, here)
-                    store(gradient, of_agent + here, load(gradient, of_agent + here) + weight)
-            losses[i] = loss + total(of_invariants)
-            closest[i] = least(nearest)
+            losses[i] = loss
 
     @njit(nogil=True, cache=True, parallel=True, error_model="numpy")
     def gradients(  # type: ignore[no-untyped-def]
@@ -284,146 +384,163 @@ def compiled(n_radial: int, max_rank: int, n_hops: int) -> tuple[Callable[..., A
         losses, gradient, closest, kept_fields,
     ):  # fmt: skip
         n_agents = local.shape[0]
-        ends, entries, inside, found = pairs
+        ends, entries, _, found, inside, rows_, stream, walled, _ = pairs
         for group in prange((n_agents + GROUP - 1) // GROUP):
             some_gradients(
                 group * GROUP, min(n_agents, (group + 1) * GROUP),
-                local, species, shift, ends, entries, inside, found, cutoff, start, per_row, table, linear, quadratic,
-                wall_radius, wall_energy, losses, gradient, closest, kept_fields,
+                local, species, shift, ends, entries, found, inside, rows_, stream, walled, cutoff, start, per_row,
+                table, linear, quadratic, wall_radius, wall_energy, losses, gradient, closest, kept_fields,
             )  # fmt: skip
 
-    # Rows of the scratch of `forces`: weights of the table's entries for phi/r (4) and for phi' (3), the unit vector,
-    # the harmonics, and their slopes along x, y and z.
-    derivative, unit = 4 * BATCH, 7 * BATCH
-    value = 10 * BATCH
-    slope_x, slope_y, slope_z = (value + n * n_lm * BATCH for n in (1, 2, 3))
-    along_x, along_y, along_z = _nonzero_slopes(max_rank)
+    @_inlined
+    def turn_gradient(gradient, of_species, made):  # type: ignore[no-untyped-def]
+        """G of one species as the rows that `some_pushes` wants: of rank 0 and 1 as they are; of rank 2 the Cartesian
+        tensor T, xx, yy, zz, xy, yz, zx, of which u.T.u / 2 = sum_m G_m Y_2m(u); of rank 3 as they are."""
+        real = gradient.dtype.type
+        for column in range(0, padded, width):
+            here = of_species + column
+            for m in range(min(n_lm, 4)):
+                store(made, m * padded + column, load(gradient, here + m * padded))
+            if max_rank >= 2:
+                three = real(math.sqrt(3.0))
+                xy, yz = load(gradient, here + 4 * padded) * three, load(gradient, here + 5 * padded) * three
+                zx, square = load(gradient, here + 6 * padded) * three, load(gradient, here + 7 * padded) * three
+                axial = load(gradient, here + 8 * padded)
+                store(made, 4 * padded + column, square - axial)
+                store(made, 5 * padded + column, zero(made) - square - axial)
+                store(made, 6 * padded + column, axial * real(2.0))
+                store(made, 7 * padded + column, xy)
+                store(made, 8 * padded + column, yz)
+                store(made, 9 * padded + column, zx)
+            for m in range(9, n_lm):
+                store(made, (m + 1) * padded + column, load(gradient, here + m * padded))
 
     @_inlined
-    def some_forces(  # type: ignore[no-untyped-def]
+    def some_pushes(  # type: ignore[no-untyped-def]
         begin, end,
-        local, species, shift, inside, found, start, per_row, table, gradient, wall_radius, wall_force,
-        reciprocal, numbers, pulls, distant, result,
+        species, entries, found, inside, rows_, stream, walled, per_row, table, gradient, wall_radius, wall_force,
+        reciprocal, numbers, pulls, distant, pushes, result,
     ):  # fmt: skip
-        n_species, n_rows, capacity = table.shape[0], table.shape[2], inside.shape[1]
-        real = local.dtype.type
-        one, none = real(1.0), real(0.0)
-        x = np.empty(capacity + SIDE, local.dtype)
-        y = np.empty(capacity + SIDE, local.dtype)
-        z = np.empty(capacity + SIDE, local.dtype)
-        row = np.empty(BATCH, np.int32)
-        work = np.empty((10 + 4 * n_lm) * BATCH, local.dtype)
-        for q in range(BATCH):
-            work[value + q] = one
+        n_species, n_rows, capacity, width_inside = table.shape[0], table.shape[2], entries.shape[1], inside.shape[1]
+        real = stream.dtype.type
+        none, half, third = real(0.0), real(0.5), real(1.0 / 3.0)
+        spacing = real(1.0) / per_row
+        made = np.empty(turned * padded, stream.dtype)
+        slopes = np.empty(21 * capacity if max_rank >= 3 else 0, stream.dtype)
+        sums = np.empty(4, stream.dtype)
         for i in range(begin, end):
             a = species[i]
-            wall_x, wall_y, wall_z = _zero(work), _zero(work), _zero(work)
-            fx, fy, fz = zero(work), zero(work), zero(work)
+            if max_rank >= 3:
+                for q in range(0, found[i, n_species - 1], SIDE):
+                    block = (i * capacity + q) * (_BLOCK // SIDE)
+                    ux, uy, uz = _load(stream, block), _load(stream, block + SIDE), _load(stream, block + 2 * SIDE)
+                    by_x, by_y, by_z = octupole_slopes(real, ux, uy, uz)
+                    _store_each(slopes, 21 * q, SIDE, by_x)
+                    _store_each(slopes, 21 * q + 7 * SIDE, SIDE, by_y)
+                    _store_each(slopes, 21 * q + 14 * SIDE, SIDE, by_z)
+            mine = _zero_row(stream)
             first = 0
             for b in range(n_species):
-                n = found[i, b] - first
-                mine = i * capacity + first
-                first = found[i, b]
-                for q in range(n):
-                    _separate(local, shift, i, at(inside, mine + q), x, y, z, q)
-                _fill_up(x, y, z, n)
-                for batch in range(0, n, BATCH):
-                    size = min(n - batch, BATCH)
-                    for q in range(0, size, SIDE):
-                        dx, dy, dz = _load(x, batch + q), _load(y, batch + q), _load(z, batch + q)
-                        r = root(dx * dx + dy * dy + dz * dz)
-                        inverse = one / r
-                        ux, uy, uz = dx * inverse, dy * inverse, dz * inverse
-                        push = wall_force * larger(wall_radius[a, b] - r, none)
-                        wall_x += push * ux
-                        wall_y += push * uy
-                        wall_z += push * uz
-                        t = larger((r - start) * per_row, none)
-                        _store(row, q, t)
-                        t = t - whole(t)
-                        h0, s0, h1, s1 = hermite(t, one)
-                        dh0, ds0, ds1 = hermite_slopes(t, one)
-                        _store_each(work, q, BATCH, (h0 * inverse, s0 * inverse, h1 * inverse, s1 * inverse))
-                        _store_each(work, derivative + q, BATCH, (dh0 * per_row, ds0 * per_row, ds1 * per_row))
-                        _store_each(work, unit + q, BATCH, (ux, uy, uz))
-                        if max_rank >= 1:
-                            _store_each(work, value + BATCH + q, BATCH, (ux, uy, uz))
-                        if max_rank >= 2:
-                            _store_each(work, value + 4 * BATCH + q, BATCH, quadrupole(real, ux, uy, uz))
-                            by_x, by_y, by_z = quadrupole_slopes(real, ux, uy, uz)
-                            _store_each(work, slope_x + 4 * BATCH + q, BATCH, by_x)
-                            _store_each(work, slope_y + 4 * BATCH + q, BATCH, by_y)
-                            _store_each(work, slope_z + 4 * BATCH + q, BATCH, by_z)
-                        if max_rank >= 3:
-                            _store_each(work, value + 9 * BATCH + q, BATCH, octupole(real, ux, uy, uz))
-                            to_x, to_y, to_z = octupole_slopes(real, ux, uy, uz)
-                            _store_each(work, slope_x + 9 * BATCH + q, BATCH, to_x)
-                            _store_each(work, slope_y + 9 * BATCH + q, BATCH, to_y)
-                            _store_each(work, slope_z + 9 * BATCH + q, BATCH, to_z)
+                turn_gradient(gradient, (i * n_species + b) * n_lm * padded, made)
+                of_pair = (a * n_species + b) * n_rows * 4 * padded
+                my_pulls = (i * n_species + b) * n_hops * padded
+                for q in range(first, found[i, b]):
+                    near = of_pair + at(rows_, i * capacity + q) * (4 * padded)
+                    block = (i * capacity + q // SIDE * SIDE) * (_BLOCK // SIDE) + q % SIDE
+                    ux, uy, uz = at(stream, block), at(stream, block + SIDE), at(stream, block + 2 * SIDE)
+                    inverse, t = at(stream, block + 3 * SIDE), at(stream, block + 4 * SIDE)
+                    place = at(inside, i * width_inside + q)
+                    px, py, pz = zero(made), zero(made), zero(made)
                     for column in range(0, padded, width):
-                        of_pair = (a * n_species + b) * n_rows * 2 * padded + column
-                        my_gradient = (i * n_species + b) * n_lm * padded + column
-                        my_pulls = (i * n_species + b) * n_hops * padded + column
-                        for q in range(size):
-                            near = of_pair + at(row, q) * (2 * padded)
-                            h0, s0 = load(table, near), load(table, near + padded)
-                            h1, s1 = load(table, near + 2 * padded), load(table, near + 3 * padded)
-                            phi = (
-                                at(work, q) * h0
-                                + at(work, BATCH + q) * s0
-                                + at(work, 2 * BATCH + q) * h1
-                                + at(work, 3 * BATCH + q) * s1
-                            )  # phi_k / r
-                            dphi = (
-                                at(work, derivative + q) * (h0 - h1)
-                                + at(work, derivative + BATCH + q) * s0
-                                + at(work, derivative + 2 * BATCH + q) * s1
-                            )
-                            j = at(inside, mine + batch + q) >> 5
-                            its_gradient = (j * n_species + a) * n_lm * padded + column
-                            gx, gy, gz = zero(work), zero(work), zero(work)
-                            along, outward = zero(work), zero(work)
-                            for rank in range(max_rank + 1):
-                                of_rank = zero(work)
-                                for m in range(rank * rank, (rank + 1) * (rank + 1)):
-                                    g = load(gradient, my_gradient + m * padded)
-                                    if reciprocal:
-                                        # (-1)^l: seen from the other end, the separation points the other way.
-                                        if rank % 2:
-                                            g -= load(gradient, its_gradient + m * padded)
-                                        else:
-                                            g += load(gradient, its_gradient + m * padded)
-                                    if n_hops and rank == 0:
-                                        for c in range(n_hops):
-                                            g += load(pulls, my_pulls + c * padded) * at(numbers, j * WIDE + c)
-                                    of_rank += g * at(work, value + m * BATCH + q)
-                                    if rank == 1:
-                                        if m == 1:
-                                            gx += g
-                                        elif m == 2:
-                                            gy += g
-                                        else:
-                                            gz += g
-                                    else:
-                                        if along_x[m]:
-                                            gx += g * at(work, slope_x + m * BATCH + q)
-                                        if along_y[m]:
-                                            gy += g * at(work, slope_y + m * BATCH + q)
-                                        if along_z[m]:
-                                            gz += g * at(work, slope_z + m * BATCH + q)
-                                along += of_rank
-                                outward += of_rank * real(rank)
-                            # d(phi Y)/dq = phi' Y u + phi/r (grad Y - l Y u)
-                            radial = dphi * along - phi * outward
-                            fx -= radial * at(work, unit + q) + phi * gx
-                            fy -= radial * at(work, unit + BATCH + q) + phi * gy
-                            fz -= radial * at(work, unit + 2 * BATCH + q) + phi * gz
-            result[i, 0] = total(fx) + total(wall_x)
-            result[i, 1] = total(fy) + total(wall_y)
-            result[i, 2] = total(fz) + total(wall_z)
-            if distant.size:
-                for d in range(3):
+                        phi, dphi = _of_row(table, near + column, padded, t)
+                        value = load(made, column)
+                        if n_hops:
+                            j = at(entries, i * capacity + place) >> 5
+                            for c in range(n_hops):  # half from either end of the pair
+                                value += load(pulls, my_pulls + c * padded + column) * (
+                                    half * at(numbers, j * WIDE + c)
+                                )
+                        if max_rank == 0:
+                            px += dphi * value
+                        else:
+                            wx, wy = load(made, 1 * padded + column), load(made, 2 * padded + column)
+                            wz = load(made, 3 * padded + column)
+                            along = wx * ux + wy * uy + wz * uz
+                            outward = along
+                            if max_rank == 1:
+                                value += along
+                            if max_rank >= 2:
+                                xy, yz = load(made, 7 * padded + column), load(made, 8 * padded + column)
+                                zx = load(made, 9 * padded + column)
+                                wx += load(made, 4 * padded + column) * ux + xy * uy + zx * uz
+                                wy += xy * ux + load(made, 5 * padded + column) * uy + yz * uz
+                                wz += zx * ux + yz * uy + load(made, 6 * padded + column) * uz
+                                outward = wx * ux + wy * uy + wz * uz  # sum_l l Y_l
+                                value += (along + outward) * half
+                            if max_rank >= 3:
+                                vx, vy, vz = zero(made), zero(made), zero(made)
+                                for m in range(7):
+                                    g = load(made, (10 + m) * padded + column)
+                                    slope = q // SIDE * SIDE * 21 + m * SIDE + q % SIDE
+                                    if along_x[m]:
+                                        vx += g * at(slopes, slope)
+                                    if along_y[m]:
+                                        vy += g * at(slopes, slope + 7 * SIDE)
+                                    if along_z[m]:
+                                        vz += g * at(slopes, slope + 14 * SIDE)
+                                third_rank = vx * ux + vy * uy + vz * uz
+                                value += third_rank * third
+                                outward += third_rank
+                                wx += vx
+                                wy += vy
+                                wz += vz
+                            # d(phi Y)/dq = phi' Y u + phi/r (grad Y - l Y u), over the number of rows per length
+                            phi *= inverse
+                            radial = dphi * value - phi * outward
+                            px += radial * ux + phi * wx
+                            py += radial * uy + phi * wy
+                            pz += radial * uz + phi * wz
+                    if max_rank == 0:
+                        push = total(px)
+                        put(sums, 0, push * ux)
+                        put(sums, 1, push * uy)
+                        put(sums, 2, push * uz)
+                        put(sums, 3, none)
+                        d = _load_row(sums, 0)
+                    else:
+                        d = across(px, py, pz)
+                    mine += d
+                    if reciprocal:
+                        _store_row(pushes, 4 * (i * capacity + place), d)
+                first = found[i, b]
+            _store_row(sums, 0, mine * (-per_row))
+            for d in range(3):
+                result[i, d] = sums[d]
+                if distant.size:
                     result[i, d] += distant[i, d]
+            if walled[i]:
+                first = 0
+                for b in range(n_species):
+                    for q in range(first, found[i, b]):
+                        block = (i * capacity + q // SIDE * SIDE) * (_BLOCK // SIDE) + q % SIDE
+                        push = wall_force * max(wall_radius[a, b] - spacing / at(stream, block + 3 * SIDE), none)
+                        for d in range(3):
+                            result[i, d] += push * at(stream, block + d * SIDE)
+                    first = found[i, b]
+
+    @_inlined
+    def pushed_back(begin, end, n_species, reverse, found, inside, per_row, pushes, result):  # type: ignore[no-untyped-def]
+        """Add to the forces of some agents what their neighbours' losses push them."""
+        capacity, width_inside = reverse.shape[1], inside.shape[1]
+        sums = np.empty(4, pushes.dtype)
+        for i in range(begin, end):
+            back = _zero_row(pushes)
+            for q in range(found[i, n_species - 1]):
+                place = np.int64(at(reverse, i * capacity + at(inside, i * width_inside + q)))
+                back += _load_row(pushes, 4 * place)
+            _store_row(sums, 0, back * per_row)
+            for d in range(3):
+                result[i, d] += sums[d]
 
     @njit(nogil=True, cache=True, parallel=True, error_model="numpy")
     def forces(  # type: ignore[no-untyped-def]
@@ -431,13 +548,19 @@ def compiled(n_radial: int, max_rank: int, n_hops: int) -> tuple[Callable[..., A
         numbers, pulls, distant, result,
     ):  # fmt: skip
         n_agents = local.shape[0]
-        _, _, inside, found = pairs
+        _, entries, reverse, found, inside, rows_, stream, walled, pushes = pairs
         for group in prange((n_agents + GROUP - 1) // GROUP):
-            some_forces(
+            some_pushes(
                 group * GROUP, min(n_agents, (group + 1) * GROUP),
-                local, species, shift, inside, found, start, per_row, table, gradient, wall_radius, wall_force,
-                reciprocal, numbers, pulls, distant, result,
+                species, entries, found, inside, rows_, stream, walled, per_row, table, gradient, wall_radius,
+                wall_force, reciprocal, numbers, pulls, distant, pushes, result,
             )  # fmt: skip
+        if reciprocal:
+            for group in prange((n_agents + GROUP - 1) // GROUP):
+                pushed_back(
+                    group * GROUP, min(n_agents, (group + 1) * GROUP),
+                    table.shape[0], reverse, found, inside, per_row, pushes, result,
+                )  # fmt: skip
 
     return found_again(gradients, n_radial, max_rank), found_again(forces, n_radial, max_rank, n_hops)
 
@@ -447,12 +570,12 @@ def _of_rank(n_radial: int, n_lm: int, rank: int) -> tuple[Callable[..., Any], .
     """From the fields of one rank to its channels, saturated; from slopes by these to slopes by what they were before
     saturation; and from there to slopes by fields."""
     padded = lanes(n_radial)
-    width = 16 if padded % 16 == 0 else 8
+    width = _width(padded)
     size = 2 * rank + 1
     first = rank * rank
     load, load_wide = vectors(width).load, vectors(WIDE).load
-    zeros, add, add_to = rows(width, size)
-    zeros_wide, add_wide, add_to_wide = rows(WIDE, size)
+    zeros, add, add_to, _ = rows(width, size)
+    zeros_wide, add_wide, add_to_wide, _ = rows(WIDE, size)
     store_wide = vectors(WIDE).store
 
     @_inlined
@@ -512,7 +635,7 @@ def compiled_cubic(n_radial: int, max_rank: int, n_channels: int) -> Callable[..
     n_lm = (max_rank + 1) ** 2
     padded = lanes(n_radial)
     zero, load, store, store_each = vectors(WIDE)
-    zeros, add, _ = rows(WIDE, n_channels)
+    zeros, add, _, _ = rows(WIDE, n_channels)
     _, first, form, first_pair, pairs, weights = cubic.slopes(max_rank)
     of_pair, with_pair = pairs[:, 0].copy(), pairs[:, 1].copy()
     n_forms = len(cubic.slopes(max_rank).forms)
@@ -613,58 +736,36 @@ def compiled_hops(n_radial: int, n_channels: int) -> Callable[..., Any]:
     positions of the last call of `gradients`.
     """
     padded = lanes(n_radial)
-    width = 16 if padded % 16 == 0 else 8
+    width = _width(padded)
     zero, load, store, _ = vectors(width)
     zero_wide, load_wide, store_wide, _ = vectors(WIDE)
-    zeros, add, add_to = rows(width, n_channels)
+    _of_row = _interpolation(width)
+    zeros, add, _, put_rows = rows(width, n_channels)
 
     @_inlined
     def hops_of_some(  # type: ignore[no-untyped-def]
         begin, end,
-        local, species, shift, inside, found, start, per_row, table, numbers, by_number, by_function, losses, slopes,
-        pulls,
+        species, entries, found, inside, rows_, stream, table, numbers, by_number, by_function, losses, slopes, pulls,
     ):  # fmt: skip
-        n_species, n_rows, capacity = table.shape[0], table.shape[2], inside.shape[1]
-        real = local.dtype.type
-        one, none = real(1.0), real(0.0)
-        x = np.empty(capacity + SIDE, local.dtype)
-        y = np.empty(capacity + SIDE, local.dtype)
-        z = np.empty(capacity + SIDE, local.dtype)
-        row = np.empty(BATCH, np.int32)
-        work = np.empty(4 * BATCH, local.dtype)
-        fields = np.empty(n_species * n_channels * padded, local.dtype)
+        n_species, n_rows, capacity, width_inside = table.shape[0], table.shape[2], entries.shape[1], inside.shape[1]
+        real = stream.dtype.type
+        fields = np.empty(n_species * n_channels * padded, stream.dtype)
         for i in range(begin, end):
             a = species[i]
-            fields[:] = none
             first = 0
             for b in range(n_species):
-                n = found[i, b] - first
-                mine = i * capacity + first
+                for column in range(0, padded, width):
+                    of_pair = (a * n_species + b) * n_rows * 4 * padded + column
+                    sums = zeros(fields)
+                    for q in range(first, found[i, b]):
+                        near = of_pair + at(rows_, i * capacity + q) * (4 * padded)
+                        block = (i * capacity + q // SIDE * SIDE) * (_BLOCK // SIDE) + q % SIDE
+                        phi, _ = _of_row(table, near, padded, at(stream, block + 4 * SIDE))
+                        j = at(entries, i * capacity + at(inside, i * width_inside + q)) >> 5
+                        sums = add(sums, phi, numbers, j * WIDE, 1)
+                    put_rows(fields, b * n_channels * padded + column, padded, sums)
                 first = found[i, b]
-                for q in range(n):
-                    _separate(local, shift, i, at(inside, mine + q), x, y, z, q)
-                _fill_up(x, y, z, n)
-                for batch in range(0, n, BATCH):
-                    size = min(n - batch, BATCH)
-                    for q in range(0, size, SIDE):
-                        dx, dy, dz = _load(x, batch + q), _load(y, batch + q), _load(z, batch + q)
-                        t = larger((root(dx * dx + dy * dy + dz * dz) - start) * per_row, none)
-                        _store(row, q, t)
-                        _store_each(work, q, BATCH, hermite(t - whole(t), one))
-                    for column in range(0, padded, width):
-                        of_pair = (a * n_species + b) * n_rows * 2 * padded + column
-                        sums = zeros(work)
-                        for q in range(size):
-                            near = of_pair + at(row, q) * (2 * padded)
-                            phi = (
-                                at(work, q) * load(table, near)
-                                + at(work, BATCH + q) * load(table, near + padded)
-                                + at(work, 2 * BATCH + q) * load(table, near + 2 * padded)
-                                + at(work, 3 * BATCH + q) * load(table, near + 3 * padded)
-                            )
-                            sums = add(sums, phi, numbers, (at(inside, mine + batch + q) >> 5) * WIDE, 1)
-                        add_to(fields, b * n_channels * padded + column, padded, sums)
-            slope = zero_wide(work)
+            slope = zero_wide(fields)
             for b in range(n_species):
                 for d in range(n_channels):
                     here = (b * n_channels + d) * padded
@@ -673,7 +774,7 @@ def compiled_hops(n_radial: int, n_channels: int) -> Callable[..., Any]:
                         slope += load_wide(by_number, weights + k * WIDE) * at(fields, here + k)
                     weights = ((a * n_species + b) * n_channels + d) * n_channels * padded
                     for column in range(0, padded, width):
-                        pull = zero(work)
+                        pull = zero(fields)
                         for c in range(n_channels):
                             weight = load(by_function, weights + c * padded + column)
                             pull += weight * at(numbers, i * WIDE + c)
@@ -687,12 +788,12 @@ def compiled_hops(n_radial: int, n_channels: int) -> Callable[..., Any]:
         pulls,
     ):  # fmt: skip
         n_agents = local.shape[0]
-        _, _, inside, found = pairs
+        _, entries, _, found, inside, rows_, stream, _, _ = pairs
         for group in prange((n_agents + GROUP - 1) // GROUP):
             hops_of_some(
                 group * GROUP, min(n_agents, (group + 1) * GROUP),
-                local, species, shift, inside, found, start, per_row, table, numbers, by_number, by_function, losses,
-                slopes, pulls,
+                species, entries, found, inside, rows_, stream, table, numbers, by_number, by_function, losses, slopes,
+                pulls,
             )  # fmt: skip
 
     return found_again(add_hops, n_radial, n_channels)

@@ -644,6 +644,7 @@ def neighbors(
     entries: np.ndarray,
     species: np.ndarray,  # noqa: ARG001
     n_species: int,  # noqa: ARG001
+    real: Any,  # noqa: ARG001
 ) -> tuple[Any, ...]:
     """The Verlet list as the two passes want it: count and entries, on the device."""
     return put(count), put(entries)

@@ -7,6 +7,8 @@ on it is a vector instruction; LLVM splits what is wider than the processor's re
     a + b, a - b, a * b, a / b      lane by lane; one of the two may be a scalar
     vectors(width)                  zero, load, store, whole
     rows(width, count)              a tuple of `count` Lanes that stays in registers over a loop
+    turn, turn_at                   x, y and z of eight neighbours from eight rows (x, y, z, -)
+    below, equal, counted, lowest   lanes, or numbers of an array, that fulfil a condition, as the bits of an integer
 
 Arrays are contiguous and indexed by the flat number of an element, never from the end, and never checked.
 """
@@ -14,7 +16,7 @@ Arrays are contiguous and indexed by the flat number of an element, never from t
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from llvmlite import ir
@@ -149,6 +151,127 @@ def least(typing, v):  # type: ignore[no-untyped-def]
     return v.dtype(v), generate
 
 
+def _chosen(builder: Any, v: Any, w: Any, places: Iterable[int]) -> Any:
+    """The lanes of v and w, numbered one after the other, at these places."""
+    numbers = list(places)
+    return builder.shuffle_vector(v, w, ir.Constant(ir.VectorType(ir.IntType(32), len(numbers)), numbers))
+
+
+@intrinsic
+def across(typing, x, y, z):  # type: ignore[no-untyped-def]
+    """Four Lanes: the sums over the lanes of x, of y and of z, and zero."""
+    four = Lanes(x.dtype, 4)
+
+    def generate(context, builder, sig, values):  # type: ignore[no-untyped-def]
+        rows = [*values, ir.Constant(values[0].type, None)]
+        for _ in range(x.width.bit_length() - 3):  # to four lanes each
+            half = rows[0].type.count // 2
+            ends = [[_chosen(builder, v, v, range(half * n, half * (n + 1))) for v in rows] for n in range(2)]
+            rows = [builder.fadd(low, high, flags=FLAGS) for low, high in zip(*ends, strict=True)]
+        halves = []
+        for v, w in (rows[:2], rows[2:]):
+            low, high = (_chosen(builder, v, w, places) for places in ((0, 4, 1, 5), (2, 6, 3, 7)))
+            halves.append(builder.fadd(low, high, flags=FLAGS))
+        low, high = (_chosen(builder, halves[0], halves[1], places) for places in ((0, 1, 4, 5), (2, 3, 6, 7)))
+        return builder.fadd(low, high, flags=FLAGS)
+
+    return four(x, y, z), generate
+
+
+def _turned(context: Any, builder: Any, array: types.Array, values: Any, numbers: Any) -> Any:
+    """x, y and z of the eight rows of these numbers."""
+    four = context.get_value_type(Lanes(array.dtype, 4))
+    quads = []
+    for number in numbers:
+        index = builder.mul(number, ir.Constant(number.type, 4))
+        quads.append(_load(builder, _pointer(context, builder, array, values[0], index, types.intp), four, array))
+    both = [_chosen(builder, quads[q], quads[4 + q], range(8)) for q in range(4)]
+    low = [_chosen(builder, v, w, (0, 8, 1, 9, 4, 12, 5, 13)) for v, w in (both[:2], both[2:])]
+    high = [_chosen(builder, v, w, (2, 10, 3, 11, 6, 14, 7, 15)) for v, w in (both[:2], both[2:])]
+    first, second = (0, 1, 8, 9, 4, 5, 12, 13), (2, 3, 10, 11, 6, 7, 14, 15)
+    found = [_chosen(builder, low[0], low[1], first), _chosen(builder, low[0], low[1], second)]
+    found.append(_chosen(builder, high[0], high[1], first))
+    return context.make_tuple(builder, types.UniTuple(Lanes(array.dtype, 8), 3), found)
+
+
+@intrinsic
+def turn(typing, array, first):  # type: ignore[no-untyped-def]
+    """x, y and z of the eight rows of four numbers from row `first` on."""
+
+    def generate(context, builder, sig, values):  # type: ignore[no-untyped-def]
+        begin = context.cast(builder, values[1], first, types.intp)
+        numbers = [builder.add(begin, ir.Constant(begin.type, q)) for q in range(8)]
+        return _turned(context, builder, array, values, numbers)
+
+    return types.UniTuple(Lanes(array.dtype, 8), 3)(array, first), generate
+
+
+@intrinsic
+def turn_at(typing, array, numbers, first):  # type: ignore[no-untyped-def]
+    """The same of the rows whose numbers are the eight of an array of integers from `first` on."""
+
+    def generate(context, builder, sig, values):  # type: ignore[no-untyped-def]
+        found = []
+        for q in range(8):
+            index = context.cast(builder, values[2], first, types.intp)
+            index = builder.add(index, ir.Constant(index.type, q))
+            number = builder.load(_pointer(context, builder, numbers, values[1], index, types.intp))
+            found.append(context.cast(builder, number, numbers.dtype, types.intp))
+        return _turned(context, builder, array, values, found)
+
+    return types.UniTuple(Lanes(array.dtype, 8), 3)(array, numbers, first), generate
+
+
+def _bits(builder: Any, condition: Any) -> Any:
+    bits = builder.bitcast(condition, ir.IntType(condition.type.count))
+    return builder.zext(bits, ir.IntType(64))
+
+
+@intrinsic
+def below(typing, v, limit):  # type: ignore[no-untyped-def]
+    """One bit per lane, the first lane in the lowest: whether it is smaller; false for what is not a number."""
+
+    def generate(context, builder, sig, values):  # type: ignore[no-untyped-def]
+        return _bits(builder, builder.fcmp_ordered("<", values[0], _splat(context, builder, values[1], limit, v)))
+
+    return types.int64(v, limit), generate
+
+
+@intrinsic
+def equal(typing, array, first, number):  # type: ignore[no-untyped-def]
+    """One bit for each of eight integers of an array: whether it is that number."""
+
+    def generate(context, builder, sig, values):  # type: ignore[no-untyped-def]
+        vector = ir.VectorType(ir.IntType(array.dtype.bitwidth), 8)
+        here = _load(builder, _pointer(context, builder, array, values[0], values[1], first), vector, array)
+        value = context.cast(builder, values[2], number, array.dtype)
+        undefined = ir.Constant(vector, ir.Undefined)
+        one = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
+        return _bits(builder, builder.icmp_signed("==", here, _chosen(builder, one, undefined, [0] * 8)))
+
+    return types.int64(array, first, number), generate
+
+
+@intrinsic
+def counted(typing, bits):  # type: ignore[no-untyped-def]
+    """How many bits are set."""
+
+    def generate(context, builder, sig, values):  # type: ignore[no-untyped-def]
+        return builder.ctpop(values[0])
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic
+def lowest(typing, bits):  # type: ignore[no-untyped-def]
+    """The number of the lowest bit that is set, 64 if there is none."""
+
+    def generate(context, builder, sig, values):  # type: ignore[no-untyped-def]
+        return builder.cttz(values[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.int64), generate
+
+
 def _pointer(context: Any, builder: Any, kind: types.Array, array: Any, index: Any, of: types.Type) -> Any:
     data = context.make_array(kind)(context, builder, array).data
     return builder.gep(data, [context.cast(builder, index, of, types.intp)])
@@ -269,6 +392,7 @@ class Rows(NamedTuple):
     zeros: Callable[..., Any]
     add: Callable[..., Any]
     add_to: Callable[..., Any]
+    put_rows: Callable[..., Any]
 
 
 def rows(width: int, count: int) -> Rows:
@@ -280,6 +404,8 @@ def rows(width: int, count: int) -> Rows:
         ``sums[m] + v * array[first + m * stride]`` for each m, as a new tuple.
     add_to(array, first, stride, sums)
         Add ``sums[m]`` to the `width` numbers of the array that begin at ``first + m * stride``.
+    put_rows(array, first, stride, sums)
+        Write it there.
     """
 
     @intrinsic
@@ -308,19 +434,22 @@ def rows(width: int, count: int) -> Rows:
 
         return sums(sums, v, array, first, stride), generate
 
-    @intrinsic
-    def add_to(typing, array, first, stride, sums):  # type: ignore[no-untyped-def]
-        def generate(context, builder, sig, values):  # type: ignore[no-untyped-def]
-            index = context.cast(builder, values[1], first, types.intp)
-            step = context.cast(builder, values[2], stride, types.intp)
-            for m in range(count):
-                pointer = _pointer(context, builder, array, values[0], index, types.intp)
-                value = builder.extract_value(values[3], m)
-                before = _load(builder, pointer, value.type, array)
-                _store(builder, builder.fadd(before, value, flags=FLAGS), pointer, array)
-                index = builder.add(index, step)
-            return context.get_dummy_value()
+    def written(*, added: bool) -> Any:
+        def typed(typing, array, first, stride, sums):  # type: ignore[no-untyped-def]
+            def generate(context, builder, sig, values):  # type: ignore[no-untyped-def]
+                index = context.cast(builder, values[1], first, types.intp)
+                step = context.cast(builder, values[2], stride, types.intp)
+                for m in range(count):
+                    pointer = _pointer(context, builder, array, values[0], index, types.intp)
+                    value = builder.extract_value(values[3], m)
+                    if added:
+                        value = builder.fadd(_load(builder, pointer, value.type, array), value, flags=FLAGS)
+                    _store(builder, value, pointer, array)
+                    index = builder.add(index, step)
+                return context.get_dummy_value()
 
-        return types.void(array, first, stride, sums), generate
+            return types.void(array, first, stride, sums), generate
 
-    return Rows(zeros, add, add_to)
+        return intrinsic(typed)
+
+    return Rows(zeros, add, written(added=True), written(added=False))

@@ -23,7 +23,7 @@ from mldsim.kernels.lanes import at, put
 IMAGES = np.array([(x, y, z) for x in (-1, 0, 1) for y in (-1, 0, 1) for z in (-1, 0, 1)], np.int32)
 """(27, 3) int32: image ``code`` lies this many box edges away."""
 
-_HERE = 13
+HERE = 13
 """The code of the box itself."""
 
 _SLICES = 4.0
@@ -178,7 +178,7 @@ def _fill(wrapped, reach, points, labels, first, cells, per_length, count, entri
     px, py, pz = points[0], points[1], points[2]
     for i in prange(wrapped.shape[0]):
         x, y, z = wrapped[i, 0], wrapped[i, 1], wrapped[i, 2]
-        mine = np.int32(32 * i + _HERE)
+        mine = np.int32(32 * i + HERE)
         found = np.int64(0)
         x_begin = _cell(x - reach, reach, per_length[0], cells[0])
         x_end = _cell(x + reach, reach, per_length[0], cells[0]) + 1

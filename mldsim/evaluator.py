@@ -103,17 +103,20 @@ class Evaluator:
         put = self._kernels.put
         filled = self._kernels.lanes(k)
 
-        def in_lanes(array: NDArray[np.float64], length: int) -> Any:
-            """On the device, the last axis filled up with zeros to the length that the kernels want."""
+        def filled_up(array: NDArray[np.float64], length: int) -> NDArray[Any]:
             wide = np.zeros((*array.shape[:-1], length), real)
             wide[..., : array.shape[-1]] = array
-            return put(wide)
+            return wide
+
+        def in_lanes(array: NDArray[np.float64], length: int) -> Any:
+            """On the device, the last axis filled up with zeros to the length that the kernels want."""
+            return put(filled_up(array, length))
 
         self._constants = (
             real.type(model.cutoff),
             real.type(TABLE_START),
             real.type((rows - 1) / (model.cutoff - TABLE_START)),
-            in_lanes(model.radial.table(rows), filled),
+            put(self._kernels.table(filled_up(model.radial.table(rows), filled))),
         )
         self._linear = in_lanes(model.linear.reshape(n, n, k), filled)
         self._quadratic = in_lanes(model.quadratic.reshape(n, model.max_rank + 1, n, k, n, k), filled)
@@ -121,9 +124,9 @@ class Evaluator:
         share = 0.5 if model.scope is Scope.SHARED else 1.0
         self._wall_energy = real.type(model.wall.stiffness * share)
         self._wall_force = real.type(model.wall.stiffness * 2.0)
-        self._shift = put((IMAGES * self.box).astype(real))
+        self._shift = in_lanes(IMAGES * self.box, 4)  # a row of four is one register
         n_agents, n_lm = len(self.species), (model.max_rank + 1) ** 2
-        self._local = np.empty((n_agents, 3), real)
+        self._local = np.zeros((n_agents, 4), real)
         self._losses = put(np.empty(n_agents, real))
         self._closest = put(np.empty(n_agents, real))
         self._gradient = put(np.empty((n_agents, n, n_lm, filled), real))
@@ -217,7 +220,7 @@ class Evaluator:
         For a model of shared scope these are its forces; for own scope their difference is the non-reciprocal part.
         """
         self._descend(reciprocal=True)
-        forces = np.empty(self._local.shape)
+        forces = np.empty((len(self.species), 3))
         forces[self._order] = self._kernels.get(self._forces)
         return forces
 
@@ -249,11 +252,11 @@ class Evaluator:
             sorted_positions, self.box, self.reach, self._crowd(), room=self._room
         )
         self._home = sorted_positions - self._origin
-        self._local[:] = self._home
+        self._local[:, :3] = self._home
         species = self.species[self._order]
         self._species = put(species)
         n = len(self.model.symbols)
-        self._neighbors = self._kernels.neighbors(count, self._room, species, n)
+        self._neighbors = self._kernels.neighbors(count, self._room, species, n, self._local.dtype)
         if self.model.waves is not None:
             self._slots = tuple(put(array) for array in waves.slots(species, n))
 
