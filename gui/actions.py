@@ -75,6 +75,14 @@ SPECS: dict[str, Spec] = {
         "Open structure…", "Start again from the agents and the box of a file", ("Ctrl+Shift+O",), "structure",
         group="Files",
     ),
+    "open_session": Spec(
+        "Open session…", "Go on from a session or a checkpoint: everything is as it was", ("Ctrl+Shift+L",),
+        group="Files",
+    ),
+    "save_session": Spec(
+        "Save session…", "Save the simulation and what the window shows, to go on later", ("Ctrl+Shift+S",),
+        group="Files",
+    ),
     "record": Spec(
         "Record…", "Write the trajectory to an H5MD file while it runs", ("Ctrl+R",), "record", "Record", group="Files"
     ),

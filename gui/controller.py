@@ -33,6 +33,8 @@ from mldsim.messages import (
     LoadModel,
     NewVelocities,
     Notice,
+    Opened,
+    OpenSession,
     Pause,
     PullMolecule,
     Quench,
@@ -42,6 +44,7 @@ from mldsim.messages import (
     Run,
     RunFor,
     RunState,
+    SaveSession,
     SetPace,
     SetParameters,
     StartRecording,
@@ -125,6 +128,7 @@ class CommandsView(Protocol):
 
     def show_state(self, state: RunState, recording: Path | None) -> None: ...
     def show_pace(self, pace: float | None) -> None: ...
+    def show_opened(self, path: Path, window: str) -> None: ...
     def show_actual(self, text: str) -> None: ...
 
 
@@ -369,6 +373,13 @@ class Controller:
     def export_history(self, path: Path, *, force: bool = False) -> None:
         self._runner.send(ExportHistory(path, force))
 
+    def save_session(self, path: Path, window: str, *, force: bool = False) -> None:
+        """Save a session with what the window wants to find again."""
+        self._runner.send(SaveSession(path, window, force))
+
+    def open_session(self, path: Path) -> None:
+        self._runner.send(OpenSession(path))
+
     def notify(self, level: Level, text: str) -> None:
         """Tell the user something in one sentence."""
         self._views.notices.show_notice(level, text)
@@ -417,6 +428,10 @@ class Controller:
                 self.redraw_plots()
             case Notice(level, text):
                 self.notify(level, text)
+            case Opened(path, window):
+                self._asked, self._unsent = self.applied, False
+                self._past = Past()
+                self._views.commands.show_opened(path, window)
             case _:
                 pass  # Stopped: the notice before it said why, and the status says that it is paused.
 

@@ -27,7 +27,7 @@ from PySide6.QtWidgets import (
 )
 
 from mldsim.errors import MldsimError, WorkFailed
-from mldsim.gui import exports, theme
+from mldsim.gui import exports, sessions, theme
 from mldsim.gui.actions import Actions
 from mldsim.gui.controller import Controller, RunnerLike, Views
 from mldsim.gui.dialogs.about import AboutDialog
@@ -36,6 +36,7 @@ from mldsim.gui.dialogs.palette import Palette
 from mldsim.gui.dialogs.run import RunDialog
 from mldsim.gui.dialogs.save import EXPORTS, PictureDialog, RecordDialog, SaveDialog
 from mldsim.gui.instruments import Instruments
+from mldsim.gui.opening import Opening, open_file
 from mldsim.gui.panels.agents import AgentsPanel
 from mldsim.gui.panels.fields import Choice
 from mldsim.gui.panels.notices import NoticeBar
@@ -140,6 +141,7 @@ class MainWindow(QMainWindow):
         )
         views = Views(self.picks, self.plots, self.panel, self.status_bar, self.notices, self)
         self.controller = Controller(runner, views, setup, parameters)
+        self.opening = Opening(self, preferences, lambda path: open_file(self.controller, path), self.tell)
         self._connect()
         self._build_menus()
         self.setStatusBar(self.status_bar)
@@ -189,6 +191,7 @@ class MainWindow(QMainWindow):
             "velocities",
             "record",
             "export",
+            "save_session",
             "faster",
             "slower",
             "open_model",
@@ -219,17 +222,57 @@ class MainWindow(QMainWindow):
         """Show the speed that it makes, beside the one that is asked for."""
         self.actual.setText(text)
 
+    def show_opened(self, path: Path, window: str) -> None:
+        """Show what a session says, after its system is there."""
+        try:
+            if window:
+                sessions.show(self, window, VIEW_TOGGLES, str(path))
+        except MldsimError as error:
+            self.notices.show_notice(Level.WARNING, f"{error} The simulation goes on; the view stays as it is.")
+
     # --- commands of the user ---
+
+    def open_path(self, path: Path) -> None:
+        """Open a file by what is in it, or say why not."""
+        self.opening.open(path)
+
+    def ask_session(self) -> None:
+        path = self._ask_file("Open a session", sessions.SESSIONS)
+        if path is not None:
+            self.open_path(path)
+
+    def ask_save_session(self) -> None:
+        path = self.new_file("session.h5")
+        dialog = SaveDialog(self, "Save the session", "Save", path, sessions.SESSIONS)
+
+        def save() -> None:
+            path = dialog.output.path
+            self.remember_folder(path)
+            self.controller.save_session(path, sessions.text_of(self, VIEW_TOGGLES), force=dialog.output.exists)
+            self.opening.remember(path)
+
+        self.open_dialog(dialog, save)
+
+    @property
+    def colouring(self) -> Colouring:
+        """What colours tell."""
+        return self._colouring
+
+    @property
+    def style_of_view(self) -> Style:
+        """How agents are drawn."""
+        return self._style
 
     def ask_model(self) -> None:
         path = self._ask_file("Open a loss model", MODELS)
         if path is not None:
-            self.controller.load_model(path)
+            self.open_path(path)
 
     def ask_structure(self) -> None:
         path = self._ask_file("Open a structure to start from", STRUCTURES)
         if path is not None:
             self.controller.restart(start=path)
+            self.opening.remember(path)
 
     def toggle_recording(self) -> None:
         """Stop the recording, or ask where to record."""
@@ -454,7 +497,9 @@ class MainWindow(QMainWindow):
         menus = self.menuBar()
         a = self.actions_
         files = menus.addMenu("&File")
-        self._fill(files, "open_model", "open_structure", None, "record", "export", "picture", None, "quit")
+        self._fill(files, "open_session", "save_session", "open_model", "open_structure")
+        files.addMenu(self.opening.menu)
+        self._fill(files, None, "record", "export", "picture", None, "quit")
         simulation = menus.addMenu("&Simulation")
         self._fill(
             simulation, "run", "step", "step_frame", "run_for", "extend", "run_on", None, "faster", "slower", None,
@@ -516,6 +561,8 @@ class MainWindow(QMainWindow):
             "velocities": controller.new_velocities,
             "open_model": self.ask_model,
             "open_structure": self.ask_structure,
+            "open_session": self.ask_session,
+            "save_session": self.ask_save_session,
             "record": self.toggle_recording,
             "export": self.ask_export,
             "picture": self.ask_picture,

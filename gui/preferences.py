@@ -48,6 +48,15 @@ class Preferences:
         except OSError:
             return Path.home()
 
+    def paths(self, key: str) -> list[Path]:
+        """Paths that were set by `set_paths`."""
+        value = self._value(key)
+        names = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+        return [Path(name) for name in names if isinstance(name, str) and name]
+
+    def set_paths(self, key: str, paths: list[Path]) -> None:
+        self._settings.setValue(key, [str(path) for path in paths])
+
     def layout(self, key: str) -> QByteArray | None:
         value = self._value(key)
         return value if isinstance(value, QByteArray) and not value.isEmpty() else None

@@ -159,6 +159,8 @@ class Reference:
         its = f"The reference is water at {self.temperature:g} K and {self.density_g_cm3:.3f} g/cm³"
         if not is_water(series.topology):
             return f"{its}; this is another substance, so it is not shown."
+        if math.isnan(series.target):
+            return f"{its}; the target of this run moves, so it is not shown."
         target = series.target if series.thermostatted else temperature
         if not math.isfinite(target):
             return f"{its}; the temperature of this trajectory is not known, so it is not shown."

@@ -30,6 +30,7 @@ from mldsim import units
 from mldsim.errors import Cancelled, InputError, MldsimError, WorkFailed
 from mldsim.parameters import FIELDS, DeviceKind, Parameters, Precision, Setup, ThermostatKind
 from mldsim.progress import progress_bar, tell
+from mldsim.schedules import Leg, Schedule, parse_leg
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from mldsim.screening import BadFrame
     from mldsim.simulation import Simulation
     from mldsim.sums import Kept
+    from mldsim.trajectory.recorder import FrameSink
 
 DONE, FAILED, WRONG = 0, 1, 2
 
@@ -84,6 +86,7 @@ def _dispatch(given: list[str]) -> int:
         options = parser.parse_args(given[1:] if given and given[0] in COMMANDS else given)
     except SystemExit:  # after --help and --version
         return DONE
+    options.given = {text.partition("=")[0] for text in given if text.startswith("-")}
     if given and given[0] in COMMANDS:
         with _interruptible():
             return COMMANDS[given[0]].run(options)
@@ -402,6 +405,9 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
                         help="trajectory: H5MD, or extended XYZ for names ending in .xyz or .extxyz")  # fmt: skip
     _add_setup(parser)
     _add_field(parser, "--temperature", "temperature", "K")
+    parser.add_argument("--ramp", type=_leg, nargs="+", metavar="K:TIME",
+                        help="move the target from there: to so many K within this time, and so on")  # fmt: skip
+    parser.add_argument("--cycle", action="store_true", help="begin the ramps again when they have ended")
     parser.add_argument("--time", type=_time, default="1ps", metavar="TIME",
                         help="how long to run, in fs, ps, ns or us; a bare number counts in fs")  # fmt: skip
     _add_field(parser, "--timestep", "timestep", "TIME")
@@ -410,32 +416,128 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     _add_field(parser, "--tau", "coupling_time", "TIME")
     parser.add_argument("--every", type=_time, default="10fs", metavar="TIME",
                         help="time between two written frames, rounded to time steps")  # fmt: skip
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE.h5",
+                        help="keep here what a later run needs to go on; the last one is replaced")  # fmt: skip
+    parser.add_argument("--checkpoint-every", type=_time, default="1ps", metavar="TIME",
+                        help="time between two checkpoints")  # fmt: skip
+    parser.add_argument("--resume", type=Path, metavar="FILE.h5",
+                        help="go on from a checkpoint or a session of the window, to the end that was asked for there, "
+                        "or for --time from there")  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace the output file if it exists")
 
 
+def _leg(text: str) -> Leg:
+    try:
+        return parse_leg(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error).rstrip(".")) from None
+
+
+LIVE = {
+    "--temperature": ("temperature", "temperature"),
+    "--thermostat": ("thermostat", "thermostat"),
+    "--tau": ("coupling_time", "tau"),
+    "--timestep": ("timestep", "timestep"),
+}
+"""Options of what may change during a run: the field of `Parameters`, and where argparse puts it."""
+
+FIXED = ("--model", "--molecules", "--density", "--seed", "--start", "--precision")
+"""Options that a run which goes on has from its checkpoint."""
+
+
+@dataclass(frozen=True)
+class _Begin:
+    """A simulation that can run, and what was planned for it."""
+
+    simulation: Simulation
+    last_step: int
+    every: int
+
+
+def _begin_run(options: argparse.Namespace) -> _Begin:
+    """Build the simulation, or take it from a checkpoint."""
+    from mldsim.simulation import Simulation, build_simulation
+
+    if options.cycle and not options.ramp:
+        raise InputError("--cycle repeats ramps, and there is none; add --ramp.")
+    schedule = Schedule(tuple(options.ramp), repeats=options.cycle) if options.ramp else None
+    if options.resume is None:
+        parameters = Parameters(
+            temperature=options.temperature,
+            thermostat=ThermostatKind(options.thermostat),
+            coupling_time=options.tau,
+            timestep=options.timestep,
+            schedule=schedule,
+        )
+        steps, every = _steps(options, "time", parameters), _steps(options, "every", parameters)
+        return _Begin(build_simulation(_setup(options), parameters, lambda text: tell(f"{text} ...")), steps, every)
+
+    from mldsim.checkpoint import load_checkpoint
+
+    for option in FIXED:
+        if option in options.given:
+            raise InputError(f"{option} cannot be changed: a run that goes on has it from its checkpoint.")
+    checkpoint = load_checkpoint(options.resume)
+    changes: dict[str, Any] = {
+        field: ThermostatKind(value) if field == "thermostat" else value
+        for option, (field, name) in LIVE.items()
+        if option in options.given and (value := getattr(options, name)) is not None
+    }
+    state, parameters = checkpoint.state, checkpoint.parameters
+    if schedule is not None:
+        changes |= {"temperature": options.temperature} if "--temperature" in options.given else {
+            "temperature": parameters.target(state.time)
+        }  # fmt: skip
+        changes["schedule"] = replace(schedule, begin=state.time)
+    elif "temperature" in changes:
+        changes["schedule"] = None
+    parameters = parameters.with_changes(**changes)
+    plan = checkpoint.plan
+    if plan is not None:
+        options.every = options.every if "--every" in options.given else plan.every
+        options.time = options.time if "--time" in options.given else plan.end - state.time
+    if round(options.time / parameters.timestep) < 1:
+        raise InputError(
+            f"{options.resume}: this run has come to its end at {units.format_time(state.time)}; --time goes on."
+        )
+    if "--device" in options.given:
+        checkpoint = replace(checkpoint, setup=replace(checkpoint.setup, device=DeviceKind(options.device)))
+    steps, every = _steps(options, "time", parameters), _steps(options, "every", parameters)
+    simulation = Simulation.resumed(checkpoint)
+    if changes:
+        simulation.set_parameters(parameters)
+    return _Begin(simulation, state.step + steps, every)
+
+
+def _steps(options: argparse.Namespace, name: str, parameters: Parameters) -> int:
+    """A time of the options in steps."""
+    steps = round(float(getattr(options, name)) / parameters.timestep)
+    if steps < 1:
+        option = f"--{name.replace('_', '-')}"
+        raise InputError(f"{option} is shorter than one time step of {parameters.timestep:g} fs.")
+    return steps
+
+
 def _run(options: argparse.Namespace) -> int:
-    parameters = Parameters(
-        temperature=options.temperature,
-        thermostat=ThermostatKind(options.thermostat),
-        coupling_time=options.tau,
-        timestep=options.timestep,
-    )
-    setup = _setup(options)
-    steps = round(options.time / options.timestep)
-    every = round(options.every / options.timestep)
-    for option, count in (("--time", steps), ("--every", every)):
-        if count < 1:
-            raise InputError(f"{option} is shorter than one time step of {options.timestep:g} fs.")
     _check_output(options.output, options.force)
-
-    from mldsim.simulation import build_simulation
-
-    simulation = build_simulation(setup, parameters, lambda text: tell(f"{text} ..."))
+    if options.checkpoint is not None:
+        # The file of --resume may be gone on with; any other one is not replaced without being told.
+        _check_output(options.checkpoint, options.force or options.checkpoint == options.resume)
+    elif "--checkpoint-every" in options.given:
+        raise InputError("--checkpoint-every needs a file; add --checkpoint FILE.")
+    begin = _begin_run(options)
+    simulation = begin.simulation
+    state = simulation.state
+    left = (begin.last_step - state.step) * simulation.parameters.timestep
+    gone = f" more after {units.format_time(state.time)}" if options.resume is not None else ""
     tell(
-        f"{simulation.model_name}, {simulation.topology.n_agents} agents, {units.format_time(options.time)} "
+        f"{simulation.model_name}, {simulation.topology.n_agents} agents, {units.format_time(left)}{gone} "
         f"on {simulation.device}. {simulation.device_reason}"
     )
-    result = _record(simulation, options.output, options.force, steps, every)
+    keeper = None
+    if options.checkpoint is not None:
+        keeper = _Keeper(options.checkpoint, _steps(options, "checkpoint_every", simulation.parameters), begin)
+    result = _record(begin, options.output, options.force, keeper)
     if result["steps"]:
         print(_told_run(result))
     if not result["aborted"]:
@@ -443,6 +545,24 @@ def _run(options: argparse.Namespace) -> int:
     if options.json:
         _print_json(result)
     return _refuse(result["aborted"], FAILED) if result["aborted"] else DONE
+
+
+class _Keeper:
+    """Writes checkpoints now and then; a frame that is in the trajectory before is on disk when one is written."""
+
+    def __init__(self, path: Path, every: int, begin: _Begin) -> None:
+        from mldsim.checkpoint import Plan
+
+        self.path, self.every = path, every
+        state, timestep = begin.simulation.state, begin.simulation.parameters.timestep
+        self._plan = Plan(state.time + (begin.last_step - state.step) * timestep, begin.every * timestep)
+
+    def keep(self, simulation: Simulation, sink: FrameSink) -> None:
+        """Write one; raises WorkFailed."""
+        from mldsim.checkpoint import save_checkpoint
+
+        sink.flush()
+        save_checkpoint(replace(simulation.checkpoint(), plan=self._plan), self.path, force=True)
 
 
 def _told_run(result: dict[str, Any]) -> str:
@@ -458,13 +578,18 @@ ANSWER_WITHIN = 0.2
 """Seconds between two looks at whether to stop, and between two reports of progress; one step may take longer."""
 
 
-def _record(simulation: Simulation, path: Path, force: bool, steps: int, every: int) -> dict[str, Any]:
-    """Run, write, and sum up; a guard, a full disk or Ctrl-C ends the run early and is told under "aborted"."""
+def _record(begin: _Begin, path: Path, force: bool, keeper: _Keeper | None = None) -> dict[str, Any]:
+    """Run, write, and sum up; a guard, a full disk or Ctrl-C ends the run early and is told under "aborted".
+
+    Frames fall on whole multiples of `every`, so that those of a run that goes on follow those before evenly.
+    """
     from mldsim.trajectory.recorder import open_sink
 
+    simulation, every = begin.simulation, begin.every
     temperature, conserved = _Moments(), _Moments()
     aborted: str | None = None
-    done, burst = 0, 1
+    first = step = simulation.state.step
+    steps, burst = begin.last_step - first, 1
     with _stop_asked() as stop_asked:
         began = time.perf_counter()
         try:
@@ -474,28 +599,36 @@ def _record(simulation: Simulation, path: Path, force: bool, steps: int, every: 
             ):
                 sink.write(simulation.frame())
                 began = time.perf_counter()
-                while done < steps:
+                while step < begin.last_step:
                     if stop_asked():
+                        if keeper is not None:
+                            keeper.keep(simulation, sink)
                         raise Cancelled(
                             f"Interrupted at {units.format_time(simulation.state.time)}; "
-                            f"{path} holds the run up to there."
+                            f"{path} holds the run up to there"
+                            + (f", and --resume {keeper.path} goes on." if keeper is not None else ".")
                         )
-                    chunk = min(burst, every - done % every, steps - done)
+                    chunk = min(burst, every - step % every, begin.last_step - step)
+                    if keeper is not None:
+                        chunk = min(chunk, keeper.every - step % keeper.every)
                     before = time.perf_counter()
                     simulation.advance(chunk)
                     burst = max(1, int(chunk * ANSWER_WITHIN / max(time.perf_counter() - before, 1e-9)))
-                    done += chunk
-                    if done % every == 0 or done == steps:
+                    step += chunk
+                    if step % every == 0 or step == begin.last_step:
                         frame = simulation.frame()
                         temperature.add(frame.time, frame.thermo.temperature)
                         conserved.add(frame.time, frame.thermo.conserved)
-                        if done % every == 0:
+                        if step % every == 0:
                             sink.write(frame)
+                    if keeper is not None and (step % keeper.every == 0 or step == begin.last_step):
+                        keeper.keep(simulation, sink)
                     now = f", {temperature.latest:.0f} K" if temperature.count else ""
-                    report(done / steps, f"{units.format_time(simulation.state.time)}{now}")
+                    report((step - first) / steps, f"{units.format_time(simulation.state.time)}{now}")
         except WorkFailed as error:
             aborted = str(error)
         seconds = time.perf_counter() - began
+    done = step - first
     speed = done / seconds
     n_agents = simulation.topology.n_agents
     drift = conserved.slope
@@ -948,11 +1081,15 @@ def _add_info(parser: argparse.ArgumentParser) -> None:
 
 
 def _info(options: argparse.Namespace) -> int:
+    from mldsim.checkpoint import is_checkpoint
+
     path: Path = options.file
     if _is_model(path):
         content = _model_info(str(path))
     elif _is_h5md(path):
         content = _trajectory_info(path)
+    elif is_checkpoint(path):
+        content = _checkpoint_info(path)
     else:
         from mldsim.readers import load_frames
 
@@ -1045,6 +1182,31 @@ def _trajectory_info(path: Path) -> dict[str, Any]:
         span = f", {units.format_time(content['first_fs'])} to {units.format_time(content['last_fs'])}"
     made_by = f", by {content['creator']}" if content["creator"] else ""
     print(_printable(f"Trajectory: {content['frames']} frames of {content['agents']} agents{span}{made_by}."))
+    return content
+
+
+def _checkpoint_info(path: Path) -> dict[str, Any]:
+    from mldsim.checkpoint import load_checkpoint
+    from mldsim.plain import to_plain
+
+    found = load_checkpoint(path)
+    state, parameters, plan = found.state, found.parameters, found.plan
+    schedule = f", schedule {parameters.schedule}" if parameters.schedule is not None else ""
+    content: dict[str, Any] = {
+        "kind": "checkpoint",
+        "model": found.model.name,
+        "agents": state.n_agents,
+        "box_A": state.box.tolist(),
+        "time_fs": state.time,
+        "step": state.step,
+        "left_fs": None if plan is None else max(0.0, plan.end - state.time),
+        "setup": to_plain(found.setup),
+        "parameters": to_plain(parameters),
+    }
+    left = "" if plan is None else f", {units.format_time(content['left_fs'])} left"
+    held = f"{parameters.temperature:g} K, {parameters.thermostat.value}{schedule}"
+    told = f"Checkpoint at {units.format_time(state.time)}{left}: {state.n_agents} agents, model '{found.model.name}', "
+    print(_printable(f"{told}{held}."))
     return content
 
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mldsim.errors import InputError
+from mldsim.scope import Scope
 
 if TYPE_CHECKING:
-    from mldsim.loss import LossModel, Scope
+    from mldsim.loss import LossModel
 
 LARGEST_SCALE = 3.0
 """Of a loss; beyond it nothing moves as a liquid does."""
@@ -60,14 +61,6 @@ class LossEdit:
         parts += [f"{self.scope.value} scope"] if self.scope is not None else []
         return ", ".join(parts)
 
-    def content(self) -> dict[str, object]:
-        """As JSON says it."""
-        return {
-            "off": list(self.off),
-            "scales": dict(self.scales),
-            "scope": None if self.scope is None else self.scope.value,
-        }
-
     def of(self, model: LossModel) -> LossModel:
         """The changed model, whose name and card say so; it knows no doubt, which belongs to what was fitted.
 
@@ -76,8 +69,6 @@ class LossEdit:
         InputError
             If the model lacks a term or a species, or a part of it is for shared scope only.
         """
-        from mldsim.loss import Scope
-
         if not self:
             return model
         for missing in set(self.off) - set(terms(model)):

@@ -96,6 +96,7 @@ class Evaluator:
         self._kernels = backend.kernels(report.kind, model.radial.n_radial, model.max_rank, n_hops)
         self._farthest = 0.25 * (self.reach - model.cutoff) ** 2  # that an agent may move before the list is renewed
         self._order: NDArray[np.int64] | None = None
+        self._listed = np.empty((len(species), 3))
         self._room: NDArray[np.int32] | None = None
 
         rows = TABLE_ROWS[precision]
@@ -234,6 +235,19 @@ class Evaluator:
         responses[self._order] = gradient
         return responses
 
+    @property
+    def listed(self) -> NDArray[np.float64] | None:
+        """Positions at which neighbours were looked up last, (n_agents, 3) angstrom; None before the first call.
+
+        The order of the sums follows from them, and with it the rounding: who has looked up neighbours `at` the same
+        positions gets the same forces, bitwise.
+        """
+        return self._listed.copy() if self._order is not None else None
+
+    def look_up(self, at: NDArray[np.float64]) -> None:
+        """Look up neighbours at these positions, (n_agents, 3) angstrom, for the calls that follow."""
+        self._renew_list(at)
+
     def _descend(self, *, reciprocal: bool) -> None:
         self._kernels.forces(
             *self._pairs, *self._constants, self._gradient, self._radius, self._wall_force, reciprocal, self._numbers,
@@ -246,6 +260,7 @@ class Evaluator:
 
     def _renew_list(self, positions: NDArray[np.float64]) -> None:
         put = self._kernels.put
+        self._listed[:] = positions
         self._order = order_by_cell(positions, self.box, self.reach)
         sorted_positions = positions[self._order]
         self._origin, count, self._room = build_list(

@@ -152,6 +152,7 @@ class SampleSeries:
     interval : float, fs
         Between two samples.
     target : float, K
+        NaN where a schedule moves it.
     thermostatted : bool
     """
 
@@ -264,6 +265,16 @@ class ThermoTable:
                 self._count = len(kept) + len(recent)
             self._rows[self._count] = [getattr(row, name) for name in THERMO_COLUMNS]
             self._count += 1
+            self._version += 1
+
+    def restore(self, columns: Mapping[str, NDArray[np.float64]], before: float) -> None:
+        """Take rows of an earlier table of `columns`, up to a time, fs, in the place of what is there."""
+        count = int(np.searchsorted(columns["time"], before)) if columns else 0
+        with self._lock:
+            rows = [columns[name][max(0, count - self.capacity // 2) : count] for name in THERMO_COLUMNS if columns]
+            self._count = len(rows[0]) if rows else 0
+            if rows:
+                self._rows[: self._count] = np.stack(rows, axis=1)
             self._version += 1
 
     def forget_after(self, time: float) -> None:

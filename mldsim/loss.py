@@ -9,7 +9,6 @@ version; it is validated field by field before anything is built from it, and ne
 
 from __future__ import annotations
 
-import enum
 import json
 import math
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from mldsim.errors import InputError, WorkFailed
 from mldsim.files import whole_file
 from mldsim.radial import RadialBasis
+from mldsim.scope import Scope as Scope
 from mldsim.species import pair_name
 
 if TYPE_CHECKING:
@@ -48,13 +48,6 @@ SHORTEST_CUTOFF = 1.0
 
 PARTS = ("cubic", "hops", "waves")
 """What a loss can have beyond the quadratic, in the order of the columns."""
-
-
-class Scope(enum.Enum):
-    """Whose loss an agent descends."""
-
-    OWN = "own"
-    SHARED = "shared"
 
 
 @dataclass(frozen=True)
@@ -360,7 +353,17 @@ def load_model(name_or_path: str | Path) -> LossModel:
     InputError
         One sentence: what is wrong with the file and where.
     """
-    text, where = _read(name_or_path)
+    return parse_model(*_read(name_or_path))
+
+
+def parse_model(text: str, where: str) -> LossModel:
+    """A model from the text of its file; `where` names it in a refusal.
+
+    Raises
+    ------
+    InputError
+        As `load_model`.
+    """
     content = _parsed(text, where)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{where}: this is not a loss model, because the field 'format' is not '{FORMAT}'.")
@@ -690,10 +693,15 @@ def save_model(model: LossModel, path: str | Path, *, force: bool = False) -> No
         unfinished.write_text(text, encoding="utf-8")
 
 
-def _content(model: LossModel) -> dict[str, Any]:
+def exact_text(model: LossModel) -> str:
+    """The text of a model file that loses no digit: the same losses and forces, bitwise, when it is parsed again."""
+    return json.dumps(_content(model, exact=True), separators=(",", ":"), allow_nan=False)
+
+
+def _content(model: LossModel, *, exact: bool = False) -> dict[str, Any]:
     def rounded(values: NDArray[np.float64], digits: int = 12) -> list[Any]:
         # 12 digits are far below any fit's uncertainty and halve the file.
-        return [float(f"{value:.{digits}g}") for value in np.ravel(values)]
+        return [float(value) if exact else float(f"{value:.{digits}g}") for value in np.ravel(values)]
 
     def cubic_entry(cubic: Cubic, i: int) -> dict[str, Any]:
         return {
@@ -716,7 +724,7 @@ def _content(model: LossModel) -> dict[str, Any]:
                 symbol: dict(zip(("scale_eV2_A2", "power", "share"), rounded(committee.law[i]), strict=True))
                 for i, symbol in enumerate(symbols)
             },
-            "witness": _content(committee.witness) if committee.witness is not None else None,
+            "witness": _content(committee.witness, exact=exact) if committee.witness is not None else None,
         }
     return {
         "format": FORMAT,

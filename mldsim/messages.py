@@ -18,6 +18,7 @@ from mldsim.frames import Frame, Topology
 from mldsim.parameters import Parameters, Setup
 
 if TYPE_CHECKING:
+    from mldsim.checkpoint import Checkpoint
     from mldsim.doubt import Judgement
 
 
@@ -99,6 +100,10 @@ class Engine(Protocol):
 
     def go_to(self, frame: Frame) -> None:
         """Go on from an earlier frame of the same system."""
+        ...
+
+    def checkpoint(self) -> Checkpoint:
+        """All that is needed to go on from here."""
         ...
 
     def judge(self) -> Judge:
@@ -278,6 +283,22 @@ class ExportHistory:
 
 
 @dataclass(frozen=True, slots=True)
+class SaveSession:
+    """Write a session: a checkpoint, the thermo table, and what the window wants to find again, as JSON text."""
+
+    path: Path
+    window: str
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """Go on from a session or a checkpoint; answered by `Opened`. One that cannot be used leaves the old run alone."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
 class DoubtSettings:
     """How doubt is watched.
 
@@ -359,6 +380,8 @@ Command = (
     | ExportHistory
     | LookBack
     | GoTo
+    | SaveSession
+    | OpenSession
     | WatchDoubt
     | SaveDoubtful
 )
@@ -398,6 +421,21 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class Opened:
+    """A session was opened; its system was told before by `Loaded`.
+
+    Attributes
+    ----------
+    path : Path
+    window : str
+        What a window has left in it; empty for a checkpoint.
+    """
+
+    path: Path
+    window: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stopped:
     """The run came to a stop of its own accord and is paused; a `Notice` with the same text went before."""
 
@@ -412,7 +450,7 @@ class LookedBack:
     frames: tuple[Frame, ...]
 
 
-Event = Applied | Loaded | Notice | Stopped | LookedBack
+Event = Applied | Loaded | Notice | Opened | Stopped | LookedBack
 
 
 @dataclass(frozen=True, slots=True)

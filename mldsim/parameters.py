@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mldsim.edits import FITTED, LARGEST_SCALE, LossEdit
 from mldsim.errors import InputError
+from mldsim.schedules import Schedule
 
 
 class ThermostatKind(enum.Enum):
@@ -124,6 +125,7 @@ class Parameters:
     """What may change while the simulation runs. Internal units; `check` has been passed.
 
     `loss` changes the loss model of the setup; another model is taken as it was fitted.
+    With a `schedule`, `temperature` is where its first leg starts from; `target` tells what holds at a time.
     """
 
     temperature: float = FIELDS["temperature"].default
@@ -132,9 +134,20 @@ class Parameters:
     timestep: float = FIELDS["timestep"].default
     steps_per_frame: int = int(FIELDS["steps_per_frame"].default)
     loss: LossEdit = FITTED
+    schedule: Schedule | None = None
 
     def __post_init__(self) -> None:
         _check_fields(self)
+        for leg in self.schedule.legs if self.schedule is not None else ():
+            check("temperature", leg.temperature)
+
+    def target(self, time: float) -> float:
+        """The target temperature at a time, fs; K."""
+        return self.temperature if self.schedule is None else self.schedule.target(time, self.temperature)
+
+    def begun_at(self, time: float) -> Parameters:
+        """The same, with the schedule beginning at this time, fs."""
+        return self if self.schedule is None else replace(self, schedule=replace(self.schedule, begin=time))
 
     def with_changes(self, **changes: object) -> Parameters:
         """A copy with some fields changed; raises InputError when one is out of range."""

@@ -18,6 +18,7 @@ class FileKind(enum.Enum):
     MODEL = "a loss model"
     STRUCTURE = "a structure to start from"
     TRAJECTORY = "a trajectory"
+    SESSION = "a session or a checkpoint"
 
 
 def kind_of(path: Path) -> FileKind:
@@ -57,6 +58,10 @@ def is_hdf5(path: Path) -> bool:
 def _kind_of_hdf5(path: Path) -> FileKind:
     import h5py
 
+    from mldsim.checkpoint import is_checkpoint
+
+    if is_checkpoint(path):
+        return FileKind.SESSION
     try:
         with h5py.File(path, "r") as file:
             return FileKind.TRAJECTORY if "h5md" in file else FileKind.STRUCTURE

@@ -14,6 +14,7 @@ import queue
 import threading
 import time as clock
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,6 +41,8 @@ from mldsim.messages import (
     LookedBack,
     NewVelocities,
     Notice,
+    Opened,
+    OpenSession,
     Pause,
     PullMolecule,
     Quench,
@@ -51,6 +54,7 @@ from mldsim.messages import (
     RunFor,
     RunState,
     SaveDoubtful,
+    SaveSession,
     SetPace,
     SetParameters,
     StartRecording,
@@ -62,6 +66,7 @@ from mldsim.messages import (
     WatchDoubt,
 )
 from mldsim.parameters import Parameters, Setup, ThermostatKind
+from mldsim.session import Resume, Session, load_session, resume, save_session
 from mldsim.trajectory.history import History, frame_bytes
 from mldsim.trajectory.recorder import FrameSink, Recorder, open_sink
 from mldsim.units import format_time
@@ -136,6 +141,8 @@ class Runner:
         What is built first.
     paused : bool
         Wait for `Run` or `Step`.
+    resume : callable, optional
+        Makes the engine of a session, in the worker; that of `mldsim.session` unless given.
 
     Attributes
     ----------
@@ -149,13 +156,22 @@ class Runner:
         One row per judgement, while doubt is watched.
     """
 
-    def __init__(self, factory: EngineFactory, setup: Setup, parameters: Parameters, *, paused: bool = False) -> None:
+    def __init__(
+        self,
+        factory: EngineFactory,
+        setup: Setup,
+        parameters: Parameters,
+        *,
+        paused: bool = False,
+        resume: Resume = resume,
+    ) -> None:
         self.mailbox = Mailbox()
         self.thermo = ThermoTable()
         self.samples = Samples()
         self._watch = DoubtWatch()
         self.doubts: DoubtTable = self._watch.table
         self._factory = factory
+        self._resume_engine = resume
         self._first_setup = setup
         self._parameters = parameters
         self._commands: queue.SimpleQueue[Command | None] = queue.SimpleQueue()
@@ -233,7 +249,7 @@ class Runner:
 
     def _work(self) -> None:
         try:
-            self._build(self._first_setup)
+            self._build_anew(self._first_setup)
             while not self._closing.is_set():
                 self._obey_waiting()
                 self._tend_recording()
@@ -381,7 +397,7 @@ class Runner:
             self._series = SampleSeries(
                 engine.topology,
                 self._sample_steps(engine) * parameters.timestep,
-                parameters.temperature,
+                parameters.temperature if parameters.schedule is None else math.nan,
                 parameters.thermostat is not ThermostatKind.NONE,
             )
 
@@ -560,7 +576,10 @@ class Runner:
         match command:
             case Restart(setup):
                 self._stop_recording("the simulation starts anew")
-                self._build(setup)
+                self._build_anew(setup)
+                return
+            case OpenSession(path):
+                self._open_session(path)
                 return
             case SetPace(pace):
                 if pace is not None and not 0.0 < pace < math.inf:
@@ -612,6 +631,7 @@ class Runner:
             case Reset():
                 self._stop_recording("the simulation went back to its start")
                 engine.reset()
+                self._events.append(Applied(engine.parameters))
                 self._begin(engine)
                 self._message = ""
             case SetParameters(parameters):
@@ -660,6 +680,8 @@ class Runner:
                 self._forget_future()
             case StartRecording(path, every, force):
                 self._start_recording(engine, path, every, force)
+            case SaveSession(path, window, force):
+                self._save_session(engine, path, window, force)
             case ExportHistory(path, force):
                 self._start_export(engine, path, force, self._history.frames())
             case SaveDoubtful(path, force):
@@ -675,36 +697,55 @@ class Runner:
             raise InputError("There is no simulation; choose a setup that can be built.")
         return self._engine
 
-    def _build(self, setup: Setup) -> None:
-        """Build an engine; when that fails, an older one stays."""
+    def _build_anew(self, setup: Setup) -> None:
+        parameters = self._parameters.begun_at(0.0)
+        if self._engine is not None and setup.model != self._engine.setup.model:
+            parameters = replace(parameters, loss=FITTED)
+        self._build(lambda: self._factory(setup, parameters, self._report))
+
+    def _open_session(self, path: Path) -> None:
+        session = load_session(path)
+        self._stop_recording("a session was opened")
+        state = RunState.RUNNING if session.running else RunState.PAUSED
+        if self._build(lambda: self._resume_engine(session.checkpoint, self._report), then=state):
+            engine = self._running_engine()
+            self.thermo.restore(session.past, before=self._time)
+            self.thermo.append(engine.frame().thermo)
+            self._events.append(Opened(path, session.window))
+
+    def _save_session(self, engine: Engine, path: Path, window: str, force: bool) -> None:
+        running = self._state is RunState.RUNNING
+        save_session(Session(engine.checkpoint(), self.thermo.columns(), running, window), path, force=force)
+        self._tell(Level.INFO, f"The session was saved as {path}.")
+
+    def _build(self, make: Callable[[], Engine], then: RunState | None = None) -> bool:
+        """Build an engine, and go on in a state; when that fails, an older one stays. Whether there is a new one."""
         resume = self._resume if self._engine is None else self._state
         if resume is RunState.QUENCHING:
             resume = RunState.RUNNING
         self._set_state(RunState.STARTING, "Starting")
         self._publish_status(now=True)
-        parameters = self._parameters
-        if self._engine is not None and setup.model != self._engine.setup.model:
-            parameters = replace(parameters, loss=FITTED)
         try:
-            engine = self._factory(setup, parameters, self._report)
+            engine = make()
         except Exception as error:  # noqa: BLE001 - the policy of _advance
             if self._closing.is_set():
-                return
+                return False
             if isinstance(error, MldsimError):
                 reason = str(error)
                 self._tell(Level.ERROR, reason)
             else:
                 reason = self._tell_unexpected("The simulation could not be built", error)
             self._set_state(RunState.FAILED if self._engine is None else resume, reason if self._engine is None else "")
-            return
+            return False
         self._engine = engine
         self._parameters = engine.parameters
         self._seconds_per_step = None
-        self._set_state(resume)
+        self._set_state(then or resume)
         self.mailbox.take()
         self._tell_loaded(engine)
         self._events.append(Applied(engine.parameters))
         self._begin(engine)
+        return True
 
     def _report(self, text: str) -> None:
         """Take a progress text from the factory; ends its work when the runner is closing."""

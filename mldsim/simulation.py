@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mldsim import observables, units
+from mldsim.checkpoint import Checkpoint
 from mldsim.doubt import Doubt
 from mldsim.edits import FITTED, LossEdit
 from mldsim.errors import InputError, LeftPhysics, WorkFailed
@@ -60,6 +61,9 @@ LONGEST_BOND = 1.8
 
 SNAPSHOT_EVERY = 50
 """Steps. The state kept for a guard is one or two times so old: before the trouble began, not on its way."""
+
+STAIR = 10
+"""Steps between two changes of the target by a schedule: far fewer than a thermostat takes to follow."""
 
 RELAXED_FORCE = 5.0
 """eV/angstrom. The longest force in liquid water at 300 K is between 3 and 4.5 at any moment (reference trajectory)."""
@@ -94,18 +98,19 @@ class _Snapshot:
     time: float
     generator: Any
     thermostat: tuple[float, ...]
+    target: float
     booked: float
 
     @classmethod
     def empty(cls, state: State) -> _Snapshot:
         """Room for a state of this size."""
-        return cls(np.empty_like(state.positions), np.empty_like(state.velocities), 0, 0.0, None, (), 0.0)
+        return cls(np.empty_like(state.positions), np.empty_like(state.velocities), 0, 0.0, None, (), 0.0, 0.0)
 
     def take(self, state: State, thermostat: Thermostat, booked: float) -> None:
         self.positions[:], self.velocities[:] = state.positions, state.velocities
         self.step, self.time = state.step, state.time
         self.generator = state.rng.bit_generator.state
-        self.thermostat, self.booked = thermostat.variables, booked
+        self.thermostat, self.target, self.booked = thermostat.variables, thermostat.temperature, booked
 
 
 class Simulation:
@@ -234,6 +239,11 @@ class Simulation:
             self._parameters.thermostat, self._run.state.n_agents, drift_removed=self._model.scope is Scope.OWN
         )
 
+    @property
+    def target(self) -> float:
+        """The target temperature now, K: with a schedule it moves, in stairs of `STAIR` steps."""
+        return self._run.thermostat.temperature
+
     # -- what is read off ---------------------------------------------------------------------------------------
 
     def thermo(self) -> ThermoRow:
@@ -243,7 +253,7 @@ class Simulation:
         return ThermoRow(
             time=self._run.state.time,
             temperature=observables.temperature(kinetic, self.degrees_of_freedom),
-            target=self._parameters.temperature,
+            target=self.target,
             kinetic=kinetic,
             loss=loss,
             total=kinetic + loss,
@@ -302,11 +312,29 @@ class Simulation:
                 if self._steps_since_snapshot >= SNAPSHOT_EVERY:
                     self._keep_snapshot()
                 portion = min(steps, SNAPSHOT_EVERY - self._steps_since_snapshot)
+                if self._parameters.schedule is not None:
+                    portion = min(portion, STAIR - self._run.state.step % STAIR)
                 taken, trouble = self._stepper.advance(portion, self._parameters.timestep, self._trouble)
                 self._steps_since_snapshot += taken
                 steps -= taken
                 if trouble is not None:
                     self._go_back(trouble)
+                self._follow_schedule()
+
+    def _follow_schedule(self) -> None:
+        """Every `STAIR` steps take the target of this moment; what that changes in the energy of the bath is booked."""
+        run = self._run
+        if self._parameters.schedule is None or run.state.step % STAIR:
+            return
+        target = self._parameters.target(run.state.time)
+        if target != run.thermostat.temperature:
+            before = run.thermostat.energy
+            self._stepper.fetch()
+            run.thermostat.temperature = target
+            self._booked += before - run.thermostat.energy
+            self._stepper.forget()
+            if HOTTEST_FACTOR * target > self._hottest:
+                self._relax_guards()
 
     def quench(self, steps: int) -> bool:
         """Take up to `steps` steps of gradient descent, from rest; time stands still.
@@ -341,7 +369,7 @@ class Simulation:
     def new_velocities(self) -> None:
         """Draw all velocities anew: Maxwell-Boltzmann, zero momentum, exactly the target temperature."""
         with self._intervention():
-            observables.draw_velocities(self._state, self._parameters.temperature, self.degrees_of_freedom)
+            observables.draw_velocities(self._state, self.target, self.degrees_of_freedom)
 
     def pull(self, agent: int, target: Array) -> None:
         """Pull the molecule of an agent by a spring; again with another target, the hand moves.
@@ -440,7 +468,7 @@ class Simulation:
             if parameters.thermostat is not old.thermostat:
                 self._change_thermostat()
             else:
-                self._thermostat.temperature = parameters.temperature
+                self._thermostat.temperature = parameters.target(self._run.state.time)
                 self._thermostat.coupling_time = parameters.coupling_time
         return self._parameters
 
@@ -484,8 +512,12 @@ class Simulation:
             self._change_thermostat()
 
     def reset(self) -> None:
-        """Back to the start of the same setup; with the same parameters the run is the same again, bitwise."""
+        """Back to the start of the same setup; with the same parameters the run is the same again, bitwise.
+
+        A schedule begins anew.
+        """
         state = self._start.copy()
+        self._parameters = self._parameters.begun_at(state.time)
         self._adopt(self._model, state, self._make_forces(self._model, state))
 
     def go_to(self, frame: Frame) -> None:
@@ -498,17 +530,70 @@ class Simulation:
         InputError
             If its agents or its box are not those of this system, or it tells no velocities.
         """
+        run = self._run
         state = self._state
         if len(frame.positions) != state.n_agents or not np.allclose(frame.box, state.box):
             raise InputError("The frame is of another system; start a simulation from it instead.")
         if not np.isfinite(frame.velocities).all():
             raise InputError("The frame tells no velocities; start a simulation from it instead.")
         with self._intervention():
-            self._run.spring = None
+            run.spring = None
             self._descent = None
             state.positions[:], state.velocities[:] = frame.positions, frame.velocities
             state.step, state.time = frame.step, frame.time
-            self._run.evaluation = self._forces(state.positions)
+            run.evaluation = self._forces(state.positions)
+            run.thermostat.temperature = self._parameters.target(state.time)
+
+    def checkpoint(self) -> Checkpoint:
+        """All that is needed to go on from here, on the CPU bitwise as if nothing had happened.
+
+        A hand that pulls is not part of it: it has let go there.
+        """
+        return Checkpoint(
+            setup=self._setup,
+            parameters=self._parameters,
+            model=self._fitted,
+            state=self._state.copy(),
+            start=self._start.copy(),
+            listed=self._forces.listed,
+            thermostat=self._thermostat.variables,
+            target=self.target,
+            booked=self._booked + self._spring_energy(),
+            heat_before=self._heat_before,
+        )
+
+    @classmethod
+    def resumed(
+        cls, checkpoint: Checkpoint, *, make_forces: MakeForces | None = None, make_stepper: MakeStepper = HostStepper
+    ) -> Simulation:
+        """A simulation that goes on from a checkpoint.
+
+        Raises
+        ------
+        InputError
+            As the constructor, or when the thermostat remembers other things than this one does.
+        """
+        self = cls(
+            checkpoint.state,
+            checkpoint.model,
+            checkpoint.parameters,
+            checkpoint.setup,
+            make_forces=make_forces,
+            make_stepper=make_stepper,
+        )
+        if len(checkpoint.thermostat) != len(self._thermostat.variables):
+            raise InputError("The checkpoint does not say all that its thermostat has to remember; it is damaged.")
+        run = self._run
+        if checkpoint.listed is not None:
+            self._forces.look_up(checkpoint.listed)
+            run.evaluation = self._forces(run.state.positions)
+        run.thermostat.temperature, run.thermostat.variables = checkpoint.target, checkpoint.thermostat
+        self._booked, self._heat_before = checkpoint.booked, checkpoint.heat_before
+        self._start = checkpoint.start.copy()
+        self._stepper.forget()
+        self._relax_guards()
+        self._forget_snapshots()
+        return self
 
     def judge(self) -> Doubt:
         """What tells the doubt of the present model.
@@ -534,7 +619,12 @@ class Simulation:
         wanted, own = self._parameters, self._model.scope is Scope.OWN
         freedoms = degrees_of_freedom(wanted.thermostat, state.n_agents, drift_removed=own)
         return make_thermostat(
-            wanted.thermostat, state.masses, freedoms, wanted.temperature, wanted.coupling_time, driven=own
+            wanted.thermostat,
+            state.masses,
+            freedoms,
+            wanted.target(state.time),
+            wanted.coupling_time,
+            driven=own,
         )
 
     def _change_thermostat(self) -> None:
@@ -566,7 +656,7 @@ class Simulation:
     def _relax_guards(self) -> None:
         # A system that is hot because it was told so until now gets the time to cool down.
         now = observables.temperature(self._state.kinetic_energy(), self.degrees_of_freedom)
-        self._hottest = max(HOTTEST_K, HOTTEST_FACTOR * self._parameters.temperature, 1.5 * now)
+        self._hottest = max(HOTTEST_K, HOTTEST_FACTOR * self.target, 1.5 * now)
         self._hottest_energy = 0.5 * units.BOLTZMANN * self.degrees_of_freedom * self._hottest
 
     def _trouble(self) -> str | None:
@@ -617,6 +707,7 @@ class Simulation:
         state.positions[:], state.velocities[:] = good.positions, good.velocities
         state.step, state.time = good.step, good.time
         state.rng.bit_generator.state = good.generator
+        self._thermostat.temperature = good.target
         self._thermostat.variables, self._booked = good.thermostat, good.booked
         self._run.evaluation = self._forces(state.positions)
         self._stepper.forget()

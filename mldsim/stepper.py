@@ -36,6 +36,15 @@ class Forces(Protocol):
         """Forces of the common loss at the last positions."""
         ...
 
+    @property
+    def listed(self) -> Array | None:
+        """Where neighbours were looked up last: what of the past decides how forces round."""
+        ...
+
+    def look_up(self, at: Array) -> None:
+        """Look up neighbours there."""
+        ...
+
 
 @dataclass(slots=True)
 class Run:

@@ -49,6 +49,17 @@ class Sight:
     fog: tuple[float, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Gaze:
+    """Where a camera stands and looks, to be gone back to; see `Camera`. `framed` is where the box was framed from."""
+
+    azimuth: float
+    elevation: float
+    magnification: float
+    target: tuple[float, float, float]
+    framed: tuple[float, float]
+
+
 @dataclass(slots=True)
 class Camera:
     """A turntable with z upwards.
@@ -85,6 +96,22 @@ class Camera:
     def reset(self) -> None:
         """The view from the front, a little from the side and from above; the box fills it."""
         self._look_from(*self.HOME)
+
+    @property
+    def gaze(self) -> Gaze:
+        """Where it stands and looks now."""
+        x, y, z = (float(part) for part in self.target)
+        return Gaze(self.azimuth, self.elevation, self.magnification, (x, y, z), self._framed)
+
+    def return_to(self, gaze: Gaze, aspect: float) -> None:
+        """Stand and look as before; what is no place in sight of the box is left out."""
+        numbers = (gaze.azimuth, gaze.elevation, gaze.magnification, *gaze.target, *gaze.framed)
+        if not all(map(math.isfinite, numbers)) or np.linalg.norm(gaze.target) > 4.0 * np.linalg.norm(self.half):
+            return
+        self._look_from(gaze.framed[0], min(90.0, max(-90.0, gaze.framed[1])))
+        self.azimuth, self.elevation = gaze.azimuth, min(90.0, max(-90.0, gaze.elevation))
+        self.zoom(gaze.magnification, aspect)
+        self.target = np.array(gaze.target)
 
     def look_along(self, axis: Axis) -> None:
         """Look along an axis of the box, which fills the view: x from its far end, z from above, y from the front."""

@@ -14,7 +14,7 @@ from mldsim.analysis.periodic import nearest
 from mldsim.errors import InputError, WorkFailed
 from mldsim.frames import Frame, Topology
 from mldsim.gui.theme import Theme
-from mldsim.gui.viewport.camera import Axis, Camera, Sight
+from mldsim.gui.viewport.camera import Axis, Camera, Gaze, Sight
 from mldsim.gui.viewport.colours import BOND_RADIUS, RGB, VIEW_COLOURS, Style, element_colour, sphere_radius
 from mldsim.gui.viewport.molecules import Molecules
 from mldsim.gui.viewport.opengl import unusable_reason
@@ -291,6 +291,18 @@ class Viewport(QObject):
         reach = _NEIGHBOURHOOD + 0.5 * float(np.ptp(places, axis=0).max())
         self.camera.focus(places.mean(axis=0), reach, width / height)
         self._refresh()
+
+    def look_as(self, gaze: Gaze) -> None:
+        """Look as the camera once did; nothing is followed any more."""
+        self._followed = None
+        width, height = self._size()
+        self.camera.return_to(gaze, width / height)
+        self._reshow()
+
+    @property
+    def images(self) -> tuple[int, int, int]:
+        """How many boxes are drawn along x, y and z."""
+        return self._images
 
     def axis_view(self, axis: Axis | str) -> None:
         """Look along an axis of the box: ``x``, ``y`` or ``z``."""

@@ -7,22 +7,19 @@ waits. Only the writer thread touches the file while it runs.
 from __future__ import annotations
 
 import contextlib
-import enum
 import logging
 import queue
 import threading
-from dataclasses import fields
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mldsim.edits import LossEdit
 from mldsim.errors import MldsimError, WorkFailed
 from mldsim.frames import Frame
 from mldsim.messages import Engine
-from mldsim.parameters import Parameters, Setup
+from mldsim.plain import to_plain
 from mldsim.trajectory.extxyz import ExtxyzWriter
 from mldsim.trajectory.h5md import H5MDWriter
 
@@ -180,24 +177,8 @@ def open_sink(path: Path, engine: Engine, box: NDArray[np.float64], force: bool)
     metadata = {
         "model": engine.model_name,
         "model_card": dict(engine.model_card),
-        "setup": _plain(engine.setup),
-        "parameters": _plain(engine.parameters),
+        "setup": to_plain(engine.setup),
+        "parameters": to_plain(engine.parameters),
         "device": engine.device,
     }
     return H5MDWriter(path, engine.topology, box, metadata=metadata, force=force)
-
-
-def _plain(values: Setup | Parameters) -> dict[str, object]:
-    """Fields as JSON can say them."""
-
-    def plain(value: object) -> object:
-        match value:
-            case enum.Enum():
-                return value.value
-            case Path():
-                return str(value)
-            case LossEdit():
-                return value.content()
-        return value
-
-    return {item.name: plain(getattr(values, item.name)) for item in fields(values)}

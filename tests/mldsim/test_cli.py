@@ -638,6 +638,45 @@ def test_a_box_smaller_than_the_cutoff_is_refused(call: Call, shelf: Path) -> No
     assert "data.h5: frame 0 has a box edge of 6.4 Å" in result.sentence
 
 
+def test_a_run_that_goes_on_is_the_one_that_never_stopped(call: Call) -> None:
+    line = ("--model", "water-fast", "--molecules", "8", "--thermostat", "csvr", "--every", "1fs")
+    line = (*line, "--ramp", "350K:5fs", "300K:5fs", "--cycle")
+    kept = ("--checkpoint", "c.h5", "--checkpoint-every", "3fs")
+    assert call("run", "-o", "whole.h5md", *line, "--time", "18fs").code == 0
+    first = call("run", "-o", "first.h5md", *line, "--time", "8fs", *kept, "--json")
+    assert first.code == 0, first.err
+    assert set(first.json) == RUN_KEYS
+    told = call("info", "c.h5", "--json").json
+    assert (told["kind"], told["time_fs"], told["left_fs"], told["agents"]) == ("checkpoint", 8.0, 0.0, 24)
+    done = call("run", "-o", "second.h5md", "--resume", "c.h5")
+    assert done.code == 2
+    assert "has come to its end at 8 fs" in done.sentence
+    assert call("run", "-o", "second.h5md", "--resume", "c.h5", "--time", "10fs", *kept).code == 0
+    with read_h5md(Path("whole.h5md")) as whole, read_h5md(Path("second.h5md")) as second:
+        assert second.steps.tolist() == whole.steps[8:].tolist()
+        for i in range(len(second)):
+            assert (second.frame(i).positions == whole.frame(i + 8).positions).all()
+            assert (second.frame(i).velocities == whole.frame(i + 8).velocities).all()
+        assert (second.thermo()["target"] == whole.thermo()["target"][8:]).all()
+        assert second.thermo()["target"].max() == 350.0
+
+
+def test_a_run_that_goes_on_may_be_changed_in_what_may_change(call: Call) -> None:
+    line = ("--model", "water-fast", "--molecules", "8", "--time", "5fs", "--every", "5fs")
+    assert call("run", "-o", "a.h5md", *line, "--ramp", "400K:10fs", "--checkpoint", "c.h5").code == 0
+    assert call("run", "-o", "b.h5md", "--resume", "c.h5", "--time", "10fs", "--ramp", "450:10fs").code == 0
+    with read_h5md(Path("b.h5md")) as trajectory:
+        assert trajectory.thermo()["target"] == pytest.approx([350.0, 400.0, 450.0])
+    assert call("run", "-o", "c.h5md", "--resume", "c.h5", "--time", "5fs", "--temperature", "310").code == 0
+    with read_h5md(Path("c.h5md")) as trajectory:
+        assert trajectory.thermo()["target"] == pytest.approx([310.0, 310.0])
+    for option, value in (("--molecules", "16"), ("--model", "water"), ("--seed", "1")):
+        result = call("run", "-o", "d.h5md", "--resume", "c.h5", option, value)
+        assert result.code == 2
+        assert result.sentence.startswith(f"{option} cannot be changed")
+    assert not Path("d.h5md").exists()
+
+
 # -- processes: signals, pipes, full disks -------------------------------------------------------------------------
 
 
@@ -672,6 +711,29 @@ def test_a_run_that_is_told_to_stop_ends_well(shelf: Path, sent: str) -> None:
     assert result.json["steps"] > 0
     with read_h5md(Path("t.h5md")) as trajectory:
         assert len(trajectory) == 1 + result.json["steps"] // 2000
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no SIGKILL")
+def test_a_run_that_is_killed_goes_on_from_its_last_checkpoint(call: Call, shelf: Path) -> None:
+    gas = ("--model", shelf / "idle.json", "--start", shelf / "gas.xyz", "--thermostat", "none")
+    process = start(
+        *("run", "-o", "t.h5md", *gas, "--time", "1us", "--every", "0.1ps"),
+        *("--checkpoint", "c.h5", "--checkpoint-every", "0.5ps"),
+    )
+    while not Path("c.h5").exists() and process.poll() is None:
+        time.sleep(0.02)
+    time.sleep(0.2)
+    process.kill()
+    finish(process)
+    kept = call("info", "c.h5", "--json").json
+    assert kept["step"] > 0
+    assert kept["left_fs"] == pytest.approx(1e9 - kept["time_fs"])
+    result = call("run", "-o", "more.h5md", "--resume", "c.h5", "--time", "1ps", "--json")
+    assert result.code == 0, result.err
+    assert result.json["steps"] == 2000
+    with read_h5md(Path("t.h5md")) as before, read_h5md(Path("more.h5md")) as after:
+        assert kept["step"] in before.steps  # every frame up to a checkpoint is on disk before it
+        assert after.steps.tolist() == list(range(kept["step"], kept["step"] + 2001, 200))
 
 
 FULL_DISK = """
