@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Hashable
 from typing import Any, TypeVar, cast
 
 from mldsim.errors import InputError
@@ -12,7 +11,7 @@ T = TypeVar("T")
 
 
 @functools.cache
-def _adapter(kind: Hashable) -> Any:
+def _adapter(kind: Any) -> Any:
     from pydantic import TypeAdapter  # takes a while to import
 
     return TypeAdapter(kind)
@@ -49,7 +48,7 @@ def from_text(kind: type[T], text: str | bytes, where: str) -> T:
     from pydantic import ValidationError
 
     try:
-        found: T = _adapter(cast(Hashable, kind)).validate_json(text, strict=True)
+        found: T = _adapter(cast(Any, kind)).validate_json(text, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         field = ".".join(map(str, first["loc"]))
