@@ -17,11 +17,9 @@ C-NNP in the same box, times that of C-NNP to the model. The result is benchmark
 import argparse
 import json
 import os
-import re
 import statistics
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,10 +28,10 @@ os.environ.setdefault("NUMBA_NUM_THREADS", "1")  # read when Numba is loaded
 
 import shipped
 
+from mldsim.benchmark import ModelSide, load_average, peak_memory, processor, timed
 from mldsim.labelling import EngineKind, make_engine
 from mldsim.labelling.cp2k import Cp2kShell, find_data, find_program, version_of
-from mldsim.parameters import DeviceKind, Parameters, Setup
-from mldsim.simulation import Simulation, build_simulation
+from mldsim.simulation import Simulation
 
 WARM_UP, STEPS = 200, 500
 """Of a model: steps before the clock starts, and in one round."""
@@ -51,29 +49,32 @@ class Teacher:
 
     def seconds(self, simulation: Simulation) -> float:
         """Processor time of CP2K for the forces of the frame that a simulation has reached."""
-        before = self._processor_time()
+        before = self.processor_seconds()
         if self._shell.evaluate(simulation.state.positions) is None:
             raise SystemExit("CP2K's wave function did not converge.")
-        return self._processor_time() - before
+        return self.processor_seconds() - before
 
-    def _processor_time(self) -> float:
+    def processor_seconds(self) -> float:
+        """Processor time of all its threads so far."""
         threads = Path(f"/proc/{self._shell._process.pid}/task").glob("*/schedstat")
         return sum(1e-9 * int(thread.read_text().split()[0]) for thread in threads)
 
+    def peak_memory(self) -> int | None:
+        """Its largest resident set so far, bytes."""
+        return peak_memory(self._shell._process.pid)
 
-def simulate(model: str, molecules: int) -> Simulation:
+
+def simulate(model: str, molecules: int) -> ModelSide:
     """Water of a model, warm."""
-    setup = Setup(model=model, molecules=molecules, device=DeviceKind.CPU)
-    simulation = build_simulation(setup, Parameters(), lambda _: None)
-    simulation.advance(WARM_UP)
-    return simulation
+    side = ModelSide(model)
+    side.prepare(molecules)
+    side.advance(WARM_UP)
+    return side
 
 
-def seconds_per_step(simulation: Simulation) -> float:
+def seconds_per_step(side: ModelSide) -> float:
     """Processor time of one step, mean over a round."""
-    began = time.process_time()
-    simulation.advance(STEPS)
-    return (time.process_time() - began) / STEPS
+    return timed(side, STEPS).processor_seconds / STEPS
 
 
 def engine_input(kind: EngineKind, simulation: Simulation, data: Path) -> str:
@@ -97,18 +98,18 @@ def of_network(teacher: Teacher, simulation: Simulation) -> float:
 def measure_models(names: Sequence[str], rounds: int, program: Path, data: Path) -> dict[str, dict[str, Any]]:
     """Models against C-NNP, in turn."""
     digests = {name: shipped.digest(name) for name in names}
-    simulations = {name: simulate(name, 64) for name in names}
+    sides = {name: simulate(name, 64) for name in names}
     steps: dict[str, list[float]] = {name: [] for name in names}
     network: dict[str, list[float]] = {name: [] for name in names}
-    before = os.getloadavg()[0]
-    first = next(iter(simulations.values()))
+    before = load_average()
+    first = sides[names[0]].simulation
     with tempfile.TemporaryDirectory() as folder, Cp2kShell(program, data, Path(folder), 1) as shell:
         teacher = Teacher(shell, engine_input(EngineKind.NNP, first, data))
         teacher.seconds(first)
         for number in range(rounds):
-            for name, simulation in simulations.items():
-                steps[name].append(seconds_per_step(simulation))
-                network[name].append(of_network(teacher, simulation))
+            for name, side in sides.items():
+                steps[name].append(seconds_per_step(side))
+                network[name].append(of_network(teacher, side.simulation))
             told = ", ".join(f"{name} {1e3 * spent[-1]:.3f} ms" for name, spent in steps.items())
             print(f"round {number + 1}: C-NNP {1e3 * network[names[-1]][-1]:.0f} ms, {told}", flush=True)
     found = {}
@@ -121,15 +122,15 @@ def measure_models(names: Sequence[str], rounds: int, program: Path, data: Path)
             "seconds": statistics.median(steps[name]),
             "steps_per_cnnp": statistics.median(ratios),
             "steps_per_cnnp_range": [min(ratios), max(ratios)],
-            "load_average": [before, os.getloadavg()[0]],
+            "load_average": [before, load_average()],
         }
     return found
 
 
 def measure_dft(molecules: int, n_steps: int, limit: float, program: Path, data: Path) -> dict[str, Any] | None:
     """DFT against C-NNP, in turn; None when a frame took more than `limit` seconds."""
-    simulation = simulate("water-fast", molecules)
-    before = os.getloadavg()[0]
+    simulation = simulate("water-fast", molecules).simulation
+    before = load_average()
     frames: list[float] = []
     network: list[float] = []
     with (
@@ -157,7 +158,7 @@ def measure_dft(molecules: int, n_steps: int, limit: float, program: Path, data:
         "step_seconds": frames[1:],
         "cnnp_seconds": network,
         "cnnp_per_dft": statistics.median(frames[1:]) / statistics.median(network),
-        "load_average": [before, os.getloadavg()[0]],
+        "load_average": [before, load_average()],
     }
 
 
@@ -173,12 +174,6 @@ def within(limit: float, what: Callable[[], float], stop: Callable[[], None]) ->
         raise
     finally:
         timer.cancel()
-
-
-def processor() -> str:
-    """What the processor calls itself."""
-    found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    return found[1] if found else "unknown"
 
 
 def main() -> None:

@@ -164,6 +164,11 @@ def call(capsys: pytest.CaptureFixture[str]) -> Call:
         ("evaluate nothing {shelf}/data.h5", "There is no loss model 'nothing'"),
         ("evaluate {shelf}/data.h5 {shelf}/data.h5", "data.h5: this is not a loss model"),
         ("evaluate {shelf}/model.json {shelf}/data.h5 --cell 10", "data.h5 states its box"),
+        ("bench --model nothing", "There is no loss model 'nothing'"),
+        ("bench --rounds 0", "--rounds must be at least 1; 0 was given"),
+        ("bench --threads 0", "--threads must be at least 1; 0 was given"),
+        ("bench --seconds nan", "--seconds must be a positive number; nan was given"),
+        ("bench --molecules 64 7", "between 8 and 100000; 7 was given"),
         ("info nothing", "nothing does not exist"),
         ("info .", "holds nothing that can be read"),
     ],
@@ -570,6 +575,40 @@ def test_run_writes_what_was_asked_for(call: Call, shelf: Path) -> None:
     assert result.json["temperature_mean_K"] == pytest.approx(temperatures[1:].mean())
     assert result.json["temperature_std_K"] == pytest.approx(temperatures[1:].std(ddof=1))
     assert call("info", "t.h5md", "--json").json["frames"] == 21
+
+
+def test_bench_tells_what_the_machine_does(call: Call) -> None:
+    result = call(
+        *("bench", "--model", "water-fast", "--molecules", "512", "64", "64", "--rounds", "2", "--seconds", "0.02"),
+        *("--threads", "1", "--device", "cpu", "--json"),
+    )
+    assert result.code == 0, result.err
+    told = result.json
+    assert set(told) == {"processor", "cores", "threads", "load_average", "timestep_fs", "results", "aborted"}
+    assert [told["threads"], told["timestep_fs"], told["aborted"]] == [1, 0.5, None]
+    assert [(one["name"], one["molecules"], one["agents"]) for one in told["results"]] == [
+        ("water-fast", 64, 192),
+        ("water-fast", 512, 1536),
+    ]
+    for one in told["results"]:
+        assert one["device"] == "CPU, 1 thread"
+        assert len(one["rounds"]) == 2
+        assert one["steps_per_s_range"][0] <= one["steps_per_s"] <= one["steps_per_s_range"][1]
+        assert one["atom_steps_per_s"] == pytest.approx(one["agents"] * one["steps_per_s"])
+    table = result.out.splitlines()
+    assert [line.split()[:2] for line in table[:3]] == [["model", "H2O"], ["water-fast", "64"], ["water-fast", "512"]]
+
+
+def test_a_model_that_falls_apart_has_no_speed(call: Call, shelf: Path) -> None:
+    result = call(
+        *("bench", "--model", shelf / "idle.json", "--molecules", "64", "--rounds", "1", "--seconds", "0.02"),
+        *("--threads", "1", "--device", "cpu", "--json"),
+    )
+    assert result.code == 1
+    assert "idle.json: " in result.sentence
+    assert "bond between" in result.sentence
+    assert result.json["results"] == []
+    assert result.json["aborted"] == result.sentence
 
 
 def test_drift_is_the_slope_of_the_conserved_quantity(call: Call, shelf: Path) -> None:
