@@ -70,6 +70,24 @@ SPECS: dict[str, Spec] = {
         ("Ctrl+Down",), group="Simulation",
     ),
     "kick": Spec("Kick", "Kick the picked molecule away from you, 1500 m/s", ("Ctrl+K",), group="Simulation"),
+    "look_back": Spec(
+        "Look back", "Watch what is in memory of this run, and go on from there", ("Ctrl+B",), group="Simulation"
+    ),
+    "first": Spec("First frame", "The first frame of the trajectory", ("Home",), "first", group="Trajectory"),
+    "step_back": Spec("Frame before", "One frame back", ("Left",), "back", group="Trajectory"),
+    "step_frames_back": Spec("Ten frames back", "Ten frames back", ("Shift+Left",), group="Trajectory"),
+    "last": Spec("Last frame", "The last frame of the trajectory", ("End",), "last", group="Trajectory"),
+    "loop": Spec(
+        "Loop", "Begin anew at the end of the trajectory", ("L",), "loop", checkable=True, group="Trajectory"
+    ),
+    "go_on": Spec(
+        "Go on from this frame", "Go on simulating from the frame that is shown", ("Ctrl+G",), "run",
+        "Go on from here", group="Trajectory",
+    ),
+    "back": Spec(
+        "Back to the simulation", "Close the trajectory; the simulation goes on where it was", ("Ctrl+W",), "close",
+        "Back", group="Trajectory",
+    ),
     "open_model": Spec("Open model…", "Go on with the loss model of a file", ("Ctrl+O",), "model", group="Files"),
     "open_structure": Spec(
         "Open structure…", "Start again from the agents and the box of a file", ("Ctrl+Shift+O",), "structure",
@@ -81,6 +99,10 @@ SPECS: dict[str, Spec] = {
     ),
     "save_session": Spec(
         "Save session…", "Save the simulation and what the window shows, to go on later", ("Ctrl+Shift+S",),
+        group="Files",
+    ),
+    "open_trajectory": Spec(
+        "Open trajectory…", "Watch a recorded trajectory: H5MD or extended XYZ", ("Ctrl+L",), "trajectory",
         group="Files",
     ),
     "record": Spec(
@@ -150,6 +172,10 @@ SPECS: dict[str, Spec] = {
 }  # fmt: skip
 
 
+REPEATING = ("step", "step_frame", "step_back", "step_frames_back", "faster", "slower")
+"""Commands that go on while their key is held."""
+
+
 class Actions:
     """The commands of `SPECS` as QActions of a window: ``actions["run"]``.
 
@@ -166,7 +192,7 @@ class Actions:
             action.setShortcuts([QKeySequence(key) for key in spec.keys])
             action.setShortcutContext(Qt.ShortcutContext.WindowShortcut)
             action.setCheckable(spec.checkable)
-            action.setAutoRepeat(name in ("step", "step_frame", "faster", "slower"))
+            action.setAutoRepeat(name in REPEATING)
             self._describe(action, spec.tip)
             window.addAction(action)
             self._actions[name] = action

@@ -7,30 +7,35 @@ views are Protocols, and the whole class is tested with mocks and without a disp
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mldsim.errors import MldsimError
+from mldsim.errors import InputError, MldsimError
 from mldsim.frames import Frame, Mailbox, Pull, Samples, ThermoTable, Topology
-from mldsim.gui.viewmodel import Curves, StatusLine, curves, next_pace, status_line
+from mldsim.gui.viewmodel import Curves, StatusLine, curves, next_pace, playback_paces, status_line
 from mldsim.messages import (
     Applied,
     Command,
     Event,
     ExportHistory,
     Extend,
+    GoTo,
     Heat,
     Kick,
     Level,
     Loaded,
     LoadModel,
+    LookBack,
+    LookedBack,
     NewVelocities,
     Notice,
     Opened,
@@ -45,6 +50,8 @@ from mldsim.messages import (
     RunFor,
     RunState,
     SaveSession,
+    Seek,
+    SetLoop,
     SetPace,
     SetParameters,
     StartRecording,
@@ -53,6 +60,9 @@ from mldsim.messages import (
     StopRecording,
 )
 from mldsim.parameters import Parameters, Setup
+from mldsim.playback import PICTURES_PER_SECOND, Player
+from mldsim.progress import Report
+from mldsim.trajectory.sources import Footage, Remembered, open_trajectory
 from mldsim.watch import DoubtTable
 
 PLOT_INTERVAL = 1 / 6
@@ -61,8 +71,30 @@ PLOT_INTERVAL = 1 / 6
 STATUS_INTERVAL = 1 / 4
 """Seconds between two updates of the status bar: faster, and its numbers cannot be read."""
 
+FRAMES_AT_ONCE = 10
+"""Of a trajectory, where a simulation takes the steps of one picture."""
+
+CLOSING_TIME = 2.0
+"""Seconds to wait for a player: the frame that it reads is small."""
+
+THE_PAST = "The past of this run"
+
 ANSWER_TIME = 1.0
 """Seconds after which the panel believes what is applied rather than what was asked."""
+
+
+class Source(Protocol):
+    """What can be watched: a running simulation, or a trajectory that is played."""
+
+    @property
+    def mailbox(self) -> Mailbox: ...
+    @property
+    def thermo(self) -> ThermoTable: ...
+    def start(self) -> None: ...
+    def send(self, command: Run | Pause | Step | SetPace, /) -> None: ...
+    def events(self) -> list[Event]: ...
+    def status(self) -> Status: ...
+    def close(self, timeout: float, /) -> bool: ...
 
 
 class RunnerLike(Protocol):
@@ -77,10 +109,10 @@ class RunnerLike(Protocol):
     @property
     def doubts(self) -> DoubtTable: ...
     def start(self) -> None: ...
-    def send(self, command: Command) -> None: ...
+    def send(self, command: Command, /) -> None: ...
     def events(self) -> list[Event]: ...
     def status(self) -> Status: ...
-    def close(self, timeout: float) -> bool: ...
+    def close(self, timeout: float, /) -> bool: ...
 
 
 class StageView(Protocol):
@@ -132,6 +164,18 @@ class CommandsView(Protocol):
     def show_actual(self, text: str) -> None: ...
 
 
+class PlaybackView(Protocol):
+    """Whatever belongs to a trajectory that is played: it appears with one and goes with it."""
+
+    def show_playback(self, status: Status | None) -> None:
+        """Where it stands; None when there is none."""
+        ...
+
+    def show_footage(self, footage: Footage | None) -> None:
+        """The frames, once they are open; None when they are closed again."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Views:
     """All the views of one window."""
@@ -142,6 +186,7 @@ class Views:
     status: StatusView
     notices: NoticeView
     commands: CommandsView
+    playback: PlaybackView
 
 
 class Past:
@@ -224,6 +269,12 @@ class Controller:
         self._state: tuple[RunState, Path | None] | None = None
         self._message: str | None = None
         self._closed = False
+        self._player: Player | None = None
+        self._played_from: Path | None = None
+        self._playback: Status | None = None
+        self._live: tuple[Loaded | None, Frame | None] = (None, None)
+        self._resume = False
+        self._run_when_loaded = False
         views.panel.show_parameters(parameters)
 
     @property
@@ -240,13 +291,15 @@ class Controller:
         now = self._clock()
         self._send_asked(now)
         # The frame is taken first and shown last: the event that announces its system was sent before it.
-        frame = self._runner.mailbox.take()
+        frame = self._source.mailbox.take()
         for event in self._runner.events():
             self._take(event)
+        if self._player is not None:
+            frame = self._take_played(self._player, frame)
         self._show_pending(now)
         if frame is not None:
             self._show_frame(frame)
-        status = self._runner.status()
+        status = self._shown_status()
         self._show_state(status)
         if now - self._status_at >= STATUS_INTERVAL:
             self._status_at = now
@@ -267,20 +320,88 @@ class Controller:
         if self._closed:
             return True
         self._closed = True
+        if self._player is not None:
+            self._player.close(timeout)
         return self._runner.close(timeout)
+
+    # --- a trajectory beside the simulation ---
+
+    @property
+    def playing(self) -> bool:
+        """Whether a trajectory is watched, and not the simulation."""
+        return self._player is not None
+
+    def watch(self, path: Path) -> None:
+        """Watch a trajectory file; the simulation pauses until `back`.
+
+        Raises
+        ------
+        InputError
+            If it is being recorded now.
+        """
+        recording = self._runner.status().recording
+        if recording is not None and recording.path.absolute() == path.absolute():
+            raise InputError(f"{path.name} is being recorded; stop that first.")
+        order = self._live[0].topology.symbols if self._live[0] is not None else ()
+        self._watch(Player(path.name, lambda report: open_trajectory(path, order, report), self.setup), path)
+
+    def look_back(self) -> None:
+        """Watch what is in memory of the run."""
+        self._runner.send(LookBack())
+
+    def back(self) -> None:
+        """Back to the simulation, which goes on where it went before."""
+        if self._leave() and self._resume:
+            self._runner.send(Run())
+
+    def go_on(self) -> None:
+        """Go on simulating from the frame that is shown."""
+        if self._player is None or self.frame is None:
+            return
+        frame, path = self.frame, self._played_from
+        index = self._player.status().step
+        self._leave()
+        if path is None:
+            self._runner.send(GoTo(frame))
+            if self._resume:
+                self._runner.send(Run())
+        else:
+            self._run_when_loaded = True
+            self.restart(start=path, start_frame=index)
+
+    def seek(self, frame: int) -> None:
+        """Show a frame of the trajectory, by its number; -1 is the last."""
+        if self._player is not None:
+            self._player.send(Seek(frame if frame >= 0 else self.n_frames - 1))
+
+    def loop(self, on: bool) -> None:
+        """Begin anew at the end of the trajectory, or pause there."""
+        if self._player is not None:
+            self._player.send(SetLoop(on))
+
+    @property
+    def n_frames(self) -> int:
+        """Of the trajectory that is played."""
+        playback = self._source.status().playback
+        return playback.n_frames if playback is not None else 0
 
     # --- what the user asks for ---
 
     def toggle_run(self) -> None:
-        state = self._runner.status().run_state
-        self._runner.send(Pause() if state in (RunState.RUNNING, RunState.QUENCHING) else Run())
+        state = self._source.status().run_state
+        self._source.send(Pause() if state in (RunState.RUNNING, RunState.QUENCHING) else Run())
 
     def step(self) -> None:
-        self._runner.send(Step(1))
+        self._source.send(Step(1))
 
     def step_frame(self) -> None:
-        """As many steps as lie between two pictures."""
-        self._runner.send(Step(self.applied.steps_per_frame))
+        """As many steps as lie between two pictures; ten frames of a trajectory."""
+        self._source.send(Step(self.applied.steps_per_frame if self._player is None else FRAMES_AT_ONCE))
+
+    def step_back(self, frames: int = 1) -> None:
+        """Frames of a trajectory; a simulation does not go back."""
+        if self._player is not None:
+            self._player.send(Step(-frames))
 
     def run_for(self, duration: float | None) -> None:
         """Run for so much simulated time, fs, then pause; None forgets the end of a run."""
@@ -321,6 +442,8 @@ class Controller:
 
     def pull(self, agent: int, target: NDArray[np.float64]) -> None:
         """Pull the molecule of an agent to a place, (3,) angstrom, until `release`."""
+        if self._player is not None:
+            return  # what is played has happened
         x, y, z = (float(part) for part in target)
         self._runner.send(PullMolecule(agent, (x, y, z)))
 
@@ -339,11 +462,18 @@ class Controller:
 
     def change_speed(self, direction: int) -> None:
         """One notch faster (+1) or slower (-1), in simulated time per second; the time step stays what it is."""
-        status = self._runner.status()
-        self.set_pace(next_pace(self.pace, status.steps_per_s * self.applied.timestep, direction))
+        status = self._source.status()
+        if status.playback is not None:
+            paces = playback_paces(status.playback.interval)
+            self.set_pace(next_pace(status.pace, math.inf, direction, paces))
+        else:
+            self.set_pace(next_pace(self.pace, status.steps_per_s * self.applied.timestep, direction))
 
     def set_pace(self, pace: float | None) -> None:
-        """Run at a speed, fs of simulated time per second, or flat out."""
+        """Run at a speed, fs of simulated time per second, or flat out; play a trajectory at it, or every frame."""
+        if self._player is not None:
+            self._player.send(SetPace(pace))
+            return
         self.pace = pace
         self._runner.send(SetPace(pace))
         self._views.commands.show_pace(pace)
@@ -355,10 +485,12 @@ class Controller:
         except MldsimError as error:
             self.notify(Level.ERROR, str(error))
             return
+        self._leave()
         self._runner.send(Restart(setup))
 
     def load_model(self, name_or_path: str | Path) -> None:
         """Go on with another model; where nothing could be built yet, start with it."""
+        self._leave()
         if self._runner.status().run_state is RunState.FAILED:
             self.restart(model=str(name_or_path))
         else:
@@ -378,6 +510,7 @@ class Controller:
         self._runner.send(SaveSession(path, window, force))
 
     def open_session(self, path: Path) -> None:
+        self._leave()
         self._runner.send(OpenSession(path))
 
     def notify(self, level: Level, text: str) -> None:
@@ -385,11 +518,12 @@ class Controller:
         self._views.notices.show_notice(level, text)
 
     def status(self) -> Status:
+        """Of the simulation."""
         return self._runner.status()
 
     def thermo_columns(self) -> dict[str, NDArray[np.float64]]:
-        """The thermo table of the run, as `ThermoTable.columns`."""
-        return self._runner.thermo.columns()
+        """The thermo table of what is watched, as `ThermoTable.columns`."""
+        return self._source.thermo.columns()
 
     def redraw_plots(self) -> None:
         """Draw the plots at the next tick even when the table has not changed."""
@@ -397,6 +531,78 @@ class Controller:
         self._plot_at = -np.inf
 
     # --- inside ---
+
+    @property
+    def _source(self) -> Source:
+        return self._runner if self._player is None else self._player
+
+    def _watch(self, player: Player, path: Path | None) -> None:
+        """Show what a player plays, in the place of the simulation or of what was played before."""
+        if self._player is None:
+            status = self._runner.status()
+            self._resume = status.run_state is RunState.RUNNING
+            if status.run_state in (RunState.RUNNING, RunState.QUENCHING):
+                self._runner.send(Pause())
+            self._live = (self._live[0], self.frame)
+        else:
+            self._player.close(CLOSING_TIME)
+            self._views.playback.show_footage(None)
+        self._player, self._played_from, self._playback = player, path, None
+        self._state = None
+        self.frame = None
+        player.start()
+        self.redraw_plots()
+
+    def _leave(self) -> bool:
+        """Show the simulation again, as it stands; False where it was shown already."""
+        player, self._player = self._player, None
+        if player is None:
+            return False
+        player.close(CLOSING_TIME)
+        self._playback = None
+        self._views.playback.show_footage(None)
+        self._views.playback.show_playback(None)
+        loaded, frame = self._live
+        self.frame = None
+        if loaded is not None:
+            self.topology = loaded.topology
+            self._views.stage.set_topology(loaded.topology, loaded.box)
+            if frame is not None:
+                self._show_frame(frame)
+        self._state = None
+        self._status_at = -np.inf
+        self.redraw_plots()
+        return True
+
+    def _take_played(self, player: Player, frame: Frame | None) -> Frame | None:
+        """Take what a player tells; returns the frame that is to be shown."""
+        for event in player.events():
+            match event:
+                case Loaded(topology, _, _, box):
+                    self.topology = topology
+                    self._views.stage.set_topology(topology, box)
+                    self._views.playback.show_footage(player.footage)
+                    self.redraw_plots()
+                    if player.footage is not None:
+                        interval = player.footage.interval
+                        paces = playback_paces(interval)
+                        player.send(SetPace(min(paces, key=lambda pace: abs(pace - PICTURES_PER_SECOND * interval))))
+                case Notice(level, text):
+                    self.notify(level, text)
+        if player.status().run_state is RunState.FAILED:
+            self.back()
+            return None
+        return frame
+
+    def _shown_status(self) -> Status:
+        """Of what is watched; a recording is the simulation's."""
+        status = self._source.status()
+        if self._player is not None:
+            if status != self._playback:
+                self._playback = status
+                self._views.playback.show_playback(status)
+            status = replace(status, recording=self._runner.status().recording)
+        return status
 
     def _pull(self) -> Pull | None:
         return None if self.frame is None else self.frame.pull
@@ -421,12 +627,26 @@ class Controller:
                 self._views.panel.show_parameters(parameters)
             case Loaded(topology, setup, model_name, box):
                 self.setup = setup
+                self._live = (event, None)
+                if self._run_when_loaded:
+                    self._run_when_loaded = False
+                    self._runner.send(Run())
+                if self._player is not None:
+                    self._views.panel.show_loaded(setup, model_name, topology.n_agents)
+                    return
                 self.topology = topology
                 self.frame = None
                 self._views.stage.set_topology(topology, box)
                 self._views.panel.show_loaded(setup, model_name, topology.n_agents)
                 self.redraw_plots()
+            case LookedBack(topology, frames):
+                if len(frames) < 2:
+                    self.notify(Level.INFO, "There is nothing in memory to look back at yet.")
+                elif self._player is None:
+                    shoot = partial(_remembered, topology, frames)
+                    self._watch(Player(THE_PAST, shoot, self.setup), None)
             case Notice(level, text):
+                self._run_when_loaded = self._run_when_loaded and level is not Level.ERROR
                 self.notify(level, text)
             case Opened(path, window):
                 self._asked, self._unsent = self.applied, False
@@ -483,7 +703,12 @@ class Controller:
             self._views.stage.message(message)
 
     def _show_plots(self) -> None:
-        version = self._runner.thermo.version
+        thermo = self._source.thermo
+        version = thermo.version
         if version != self._plotted:
             self._plotted = version
-            self._views.charts.show_curves(curves(self._runner.thermo.columns(), self.n_agents))
+            self._views.charts.show_curves(curves(thermo.columns(), self.n_agents))
+
+
+def _remembered(topology: Topology, frames: tuple[Frame, ...], _report: Report) -> Footage:
+    return Footage(Remembered(topology, frames))

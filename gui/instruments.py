@@ -25,6 +25,8 @@ from mldsim.loss import LossModel, load_model
 from mldsim.messages import Command, Level, SaveDoubtful, Status, WatchDoubt
 from mldsim.parameters import Parameters, Setup
 from mldsim.surroundings import Surroundings, surroundings
+from mldsim.survey import Survey
+from mldsim.trajectory.sources import Footage
 from mldsim.watch import DoubtTable
 
 LOOK_MS = 250
@@ -110,6 +112,7 @@ class Instruments(QObject):
         self.analyses = AnalysesPanel()
         self.doubt = DoubtPanel()
         self.loss = LossPanel()
+        self._survey: Survey | None = None
         self._model = Looked("", None, None, None)
         self._edit_seen = FITTED
         self._looker = ThreadPoolExecutor(1, "mldsim-looker")
@@ -126,12 +129,12 @@ class Instruments(QObject):
         ]
         beside.raise_()
         self.commands: dict[str, Callable[[], object]] = {
-            "average_anew": self.analyst.restart,
+            "average_anew": lambda: self._averager.restart(),
             "analysis_table": lambda: self._ask_export(self.analyses.plot.ask_table),
             "analysis_picture": lambda: self._ask_export(self.analyses.plot.ask_picture),
             "save_doubtful": self._ask_doubtful,
         }
-        self.analyses.restart_asked.connect(self.analyst.restart)
+        self.analyses.restart_asked.connect(lambda: self._averager.restart())
         for panel in (self.analyses, self.doubt, self.loss):
             panel.export_asked.connect(lambda export: ask(window, desk, export))
         self.doubt.asked.connect(lambda settings: runner.send(WatchDoubt(settings)))
@@ -145,9 +148,20 @@ class Instruments(QObject):
         self.analyst.start()
         self._timer.start()
 
+    def survey(self, footage: Footage | None) -> None:
+        """Show the analyses of a whole trajectory in the place of the run's; None goes back to those."""
+        if self._survey is not None:
+            self._survey.close()
+        self._survey = None
+        if footage is not None:
+            self._survey = Survey(footage.again())
+            self._survey.start()
+        self._seen = -1
+
     def close(self) -> None:
         """End the threads."""
         self._timer.stop()
+        self.survey(None)
         self._looker.shutdown(cancel_futures=True)
         self.analyst.close()
 
@@ -169,6 +183,11 @@ class Instruments(QObject):
 
     # --- inside ---
 
+    @property
+    def _averager(self) -> Analyst | Survey:
+        """Whose findings are shown."""
+        return self._survey or self.analyst
+
     def _dock(self, title: str, name: str, widget: QWidget, beside: QDockWidget) -> QDockWidget:
         dock = QDockWidget(title, self._window)
         dock.setObjectName(name)
@@ -180,9 +199,11 @@ class Instruments(QObject):
     def _look(self) -> None:
         # Behind another tab averages go on, so that they are there when it is opened; a closed dock costs nothing.
         self.analyst.listen(not self.docks[0].isHidden())
-        if self.analyst.version != self._seen and self.analyses.wanted():
-            self._seen = self.analyst.version
-            self.analyses.show_findings(self.analyst.findings())
+        if self._survey is not None:
+            self._survey.listen(not self.docks[0].isHidden())
+        if self._averager.version != self._seen and self.analyses.wanted():
+            self._seen = self._averager.version
+            self.analyses.show_findings(self._averager.findings())
         status = self._runner.status()
         if (status.doubt_refused, status.doubtful_frames) != self._status_seen:
             self._status_seen = (status.doubt_refused, status.doubtful_frames)

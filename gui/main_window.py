@@ -28,8 +28,8 @@ from PySide6.QtWidgets import (
 
 from mldsim.errors import MldsimError, WorkFailed
 from mldsim.gui import exports, sessions, theme
-from mldsim.gui.actions import Actions
-from mldsim.gui.controller import Controller, RunnerLike, Views
+from mldsim.gui.actions import SPECS, Actions
+from mldsim.gui.controller import FRAMES_AT_ONCE, Controller, RunnerLike, Views
 from mldsim.gui.dialogs.about import AboutDialog
 from mldsim.gui.dialogs.keys import KeysDialog
 from mldsim.gui.dialogs.palette import Palette
@@ -41,6 +41,7 @@ from mldsim.gui.panels.agents import AgentsPanel
 from mldsim.gui.panels.fields import Choice
 from mldsim.gui.panels.notices import NoticeBar
 from mldsim.gui.panels.parameters import ParameterPanel
+from mldsim.gui.panels.scrubber import Scrubber
 from mldsim.gui.panels.status import StatusBar
 from mldsim.gui.panels.view import COLOURING_NAMES, STYLE_NAMES, ViewPanel
 from mldsim.gui.picks import Picks
@@ -52,9 +53,10 @@ from mldsim.gui.viewmodel import PACES, pace_text
 from mldsim.gui.viewport import Colouring, Style, Viewport
 from mldsim.gui.viewport.scales import Scale
 from mldsim.loss import load_model, shipped_models
-from mldsim.messages import Level, RunState
+from mldsim.messages import Level, RunState, Status
 from mldsim.parameters import Parameters, Setup
 from mldsim.tables import write_thermo
+from mldsim.trajectory.sources import Footage
 
 T = TypeVar("T")
 
@@ -68,6 +70,15 @@ HEAT, KICK = 1.5, 0.015
 """What one heating multiplies kinetic energy by, and the velocity of a kick, angstrom/fs: 0.2 eV for water."""
 CAMERA_COMMANDS = ("view_reset", "focus", "axis_x", "axis_y", "axis_z")
 
+TRANSPORT = ("run", "step", "step_frame", "faster", "slower", "picture")
+PLAYBACK = ("first", "step_back", "step_frames_back", "last", "loop", "go_on")
+INTERVENTIONS = (
+    "run_for", "extend", "run_on", "reset", "quench", "velocities", "export", "save_session", "look_back", "undo",
+    "redo", *TOUCH,
+)  # fmt: skip
+"""What makes sense of anything that moves, of a trajectory, of a simulation."""
+
+TRAJECTORIES = "Trajectories (*.h5md *.h5 *.xyz *.extxyz);;All files (*)"
 MODELS = "Loss models (*.json);;All files (*)"
 STRUCTURES = "Structures (*.xyz *.extxyz *.h5 *.h5md *.hdf5 *.cif *.pdb *.gro *.data);;All files (*)"
 
@@ -123,6 +134,7 @@ class MainWindow(QMainWindow):
         self.agents_panel = AgentsPanel([self.actions_[name] for name in TOUCH])
         self.plots = ThermoPlots()
         self.tracks = TrackPlots()
+        self.scrubber = Scrubber(self.actions_)
         self.status_bar = StatusBar()
         self._keys: KeysDialog | None = None
         self._about: AboutDialog | None = None
@@ -139,7 +151,7 @@ class MainWindow(QMainWindow):
             model=lambda: load_model(self.controller.setup.model),
             edit=lambda: self.controller.applied.loss,
         )
-        views = Views(self.picks, self.plots, self.panel, self.status_bar, self.notices, self)
+        views = Views(self.picks, self.plots, self.panel, self.status_bar, self.notices, self, self)
         self.controller = Controller(runner, views, setup, parameters)
         self.opening = Opening(self, preferences, lambda path: open_file(self.controller, path), self.tell)
         self._connect()
@@ -178,34 +190,35 @@ class MainWindow(QMainWindow):
         """Enable the commands that make sense now, and give those that toggle their present name."""
         moving = state in (RunState.RUNNING, RunState.QUENCHING)
         alive = moving or state is RunState.PAUSED
+        playing = self.controller.playing
         actions = self.actions_
-        for name in (
-            "run",
-            "step",
-            "step_frame",
-            "run_for",
-            "extend",
-            "run_on",
-            "reset",
-            "quench",
-            "velocities",
-            "record",
-            "export",
-            "save_session",
-            "faster",
-            "slower",
-            "open_model",
-        ):
+        for name in TRANSPORT:
             actions[name].setEnabled(alive)
-        actions["record"].setEnabled(alive or recording is not None)
+        for name in PLAYBACK:
+            actions[name].setEnabled(playing and alive)
+        for name in INTERVENTIONS:
+            actions[name].setEnabled(alive and not playing)
+        actions["back"].setEnabled(playing)
+        actions["record"].setEnabled((alive and not playing) or recording is not None)
         actions["open_model"].setEnabled(alive or state is RunState.FAILED)
+        self.panel.setEnabled(not playing)
         self.panel.offer_restart(state is RunState.FAILED)
         self.panel.quench.setEnabled(alive)
         self.panel.velocities.setEnabled(alive)
+        self.pace.setEnabled(not playing)
+        what = "trajectory" if playing else "simulation"
         if moving:
-            actions.retitle("run", "Pause", "Pause", "Pause the simulation")
+            actions.retitle("run", "Pause", "Pause", f"Pause the {what}")
+        elif playing:
+            actions.retitle("run", "Play", "Play", "Play the trajectory")
         else:
             actions.retitle("run", "Run", "Run", "Go on with the simulation")
+        if playing:
+            actions.retitle("step", "Frame after", "Frame", "One frame forth")
+            actions.retitle("step_frame", "Ten frames forth", "Ten frames", "Ten frames forth")
+        else:
+            for name in ("step", "step_frame"):
+                actions.retitle(name, SPECS[name].text, SPECS[name].short or SPECS[name].text, SPECS[name].tip)
         self._recording = recording
         if recording is None:
             actions.retitle("record", "Record…", "Record", "Write the trajectory to an H5MD file while it runs")
@@ -229,6 +242,17 @@ class MainWindow(QMainWindow):
                 sessions.show(self, window, VIEW_TOGGLES, str(path))
         except MldsimError as error:
             self.notices.show_notice(Level.WARNING, f"{error} The simulation goes on; the view stays as it is.")
+
+    # --- the PlaybackView of the controller ---
+
+    def show_playback(self, status: Status | None) -> None:
+        """Show where the trajectory stands; None takes the bar away."""
+        self.scrubber.show_status(status)
+
+    def show_footage(self, footage: Footage | None) -> None:
+        """Analyse the frames of a trajectory, now that they are open; None goes back to the run's analyses."""
+        self.instruments.survey(footage)
+        self.tracks.clear()
 
     # --- commands of the user ---
 
@@ -263,6 +287,11 @@ class MainWindow(QMainWindow):
         """How agents are drawn."""
         return self._style
 
+    def ask_trajectory(self) -> None:
+        path = self._ask_file("Open a trajectory to watch", TRAJECTORIES)
+        if path is not None:
+            self.open_path(path)
+
     def ask_model(self) -> None:
         path = self._ask_file("Open a loss model", MODELS)
         if path is not None:
@@ -271,7 +300,7 @@ class MainWindow(QMainWindow):
     def ask_structure(self) -> None:
         path = self._ask_file("Open a structure to start from", STRUCTURES)
         if path is not None:
-            self.controller.restart(start=path)
+            self.controller.restart(start=path, start_frame=-1)
             self.opening.remember(path)
 
     def toggle_recording(self) -> None:
@@ -417,6 +446,7 @@ class MainWindow(QMainWindow):
         column.setSpacing(0)
         column.addWidget(self.notices)
         column.addWidget(self.viewport.widget, 1)
+        column.addWidget(self.scrubber)
         self.viewport.widget.setMinimumSize(240, 160)
         self.setCentralWidget(centre)
 
@@ -497,7 +527,7 @@ class MainWindow(QMainWindow):
         menus = self.menuBar()
         a = self.actions_
         files = menus.addMenu("&File")
-        self._fill(files, "open_session", "save_session", "open_model", "open_structure")
+        self._fill(files, "open_session", "save_session", "open_model", "open_structure", "open_trajectory")
         files.addMenu(self.opening.menu)
         self._fill(files, None, "record", "export", "picture", None, "quit")
         simulation = menus.addMenu("&Simulation")
@@ -506,6 +536,9 @@ class MainWindow(QMainWindow):
             "undo", "redo", None, "reset", "quench", "velocities",
             *TOUCH,
         )  # fmt: skip
+        trajectory = menus.addMenu("&Trajectory")
+        self._fill(trajectory, "open_trajectory", "look_back", None, "first", "step_frames_back", "step_back", "last")
+        self._fill(trajectory, "loop", None, "go_on", "back")
         analysis = menus.addMenu("&Analysis")
         self._fill(analysis, "average_anew", "analysis_table", "analysis_picture", None)
         self._fill(analysis, "watch_doubt", "pause_on_doubt", "save_doubtful", None)
@@ -563,6 +596,14 @@ class MainWindow(QMainWindow):
             "open_structure": self.ask_structure,
             "open_session": self.ask_session,
             "save_session": self.ask_save_session,
+            "open_trajectory": self.ask_trajectory,
+            "look_back": controller.look_back,
+            "first": lambda: controller.seek(0),
+            "last": lambda: controller.seek(-1),
+            "step_back": controller.step_back,
+            "step_frames_back": lambda: controller.step_back(FRAMES_AT_ONCE),
+            "go_on": controller.go_on,
+            "back": controller.back,
             "record": self.toggle_recording,
             "export": self.ask_export,
             "picture": self.ask_picture,
@@ -594,6 +635,7 @@ class MainWindow(QMainWindow):
             "orthographic": view.set_orthographic,
             "fog": view.set_fog,
             "freeze_plots": lambda on: self.plots.freeze(on=on),
+            "loop": controller.loop,
         }
         for name, toggle in toggles.items():
             self.actions_[name].toggled.connect(toggle)
@@ -608,6 +650,8 @@ class MainWindow(QMainWindow):
         panel.open_model_asked.connect(self.ask_model)
         panel.quench_asked.connect(controller.quench)
         panel.velocities_asked.connect(controller.new_velocities)
+        self.scrubber.seek_asked.connect(controller.seek)
+        self.scrubber.pace_asked.connect(controller.set_pace)
         view_panel = self.view_panel
         view_panel.colouring_chosen.connect(self.set_colouring)
         view_panel.colouring_tried.connect(lambda tried: view.set_colouring(tried or self._colouring))

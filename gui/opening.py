@@ -19,7 +19,7 @@ MOST_RECENT = 10
 
 
 def open_file(controller: Controller, path: Path) -> None:
-    """Open a session, a checkpoint, a loss model or a structure.
+    """Open a session, a checkpoint, a loss model, a structure to start from or a trajectory to watch.
 
     Raises
     ------
@@ -31,8 +31,10 @@ def open_file(controller: Controller, path: Path) -> None:
             controller.open_session(path)
         case FileKind.MODEL:
             controller.load_model(path)
-        case FileKind.STRUCTURE | FileKind.TRAJECTORY:
-            controller.restart(start=path)
+        case FileKind.STRUCTURE:
+            controller.restart(start=path, start_frame=-1)
+        case FileKind.TRAJECTORY:
+            controller.watch(path)
 
 
 class Opening(QObject):

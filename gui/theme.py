@@ -175,6 +175,9 @@ def _style_sheet(c: Colours) -> str:
     QToolButton:hover {{ background: {c.raised}; }}
     QToolButton:pressed {{ background: {c.border}; }}
     QToolButton:disabled {{ color: {c.disabled}; }}
+    QToolButton:checked {{ background: {c.raised}; border: 1px solid {c.accent}; }}
+    QToolButton#scrub_run {{ background: {c.accent}; }}
+    QToolButton#scrub_run:disabled {{ background: {c.raised}; }}
     QToolButton#run {{ background: {c.accent}; color: {c.on_accent}; font-weight: 600; padding: 5px 14px 5px 10px; }}
     QToolButton#run:disabled {{ background: {c.raised}; color: {c.disabled}; }}
     QToolButton#record[recording="true"] {{ color: {c.error}; }}

@@ -94,21 +94,30 @@ def number(value: float) -> str:
     return f"{value:.6g}"
 
 
-def next_pace(pace: float | None, actual: float, direction: int) -> float | None:
-    """The next faster (+1) or slower (-1) speed of `PACES`, fs per second; None is flat out.
+def playback_paces(interval: float) -> tuple[float, ...]:
+    """Speeds at which a trajectory can be played, fs per second: from one to some 250 of its frames per second."""
+    low, high = math.floor(math.log10(interval)), math.ceil(math.log10(250.0 * interval))
+    series = [part * 10.0**power for power in range(low, high + 1) for part in (1.0, 2.0, 5.0)]
+    return tuple(pace for pace in series if 0.99 * interval <= pace <= 251.0 * interval)
+
+
+def next_pace(pace: float | None, actual: float, direction: int, paces: tuple[float, ...] = PACES) -> float | None:
+    """The next faster (+1) or slower (-1) speed of `paces`, fs per second; None is flat out.
 
     Slower than flat out is slower than what it makes: `actual`, or the slowest where nothing runs.
     """
     if direction > 0:
-        return None if pace is None else next((speed for speed in PACES if speed > pace), None)
+        return None if pace is None else next((speed for speed in paces if speed > pace), None)
     now = min(pace if pace is not None else math.inf, actual if actual > 0.0 else math.inf)
-    return next((speed for speed in reversed(PACES) if speed < 0.98 * now), PACES[0])
+    return next((speed for speed in reversed(paces) if speed < 0.98 * now), paces[0])
 
 
 def pace_text(pace: float | None) -> str:
     """A speed for people: ``200 fs/s``, ``2 ps/s``, ``Flat out``."""
     if pace is None:
         return "Flat out"
+    if pace >= 999.5e3:
+        return f"{pace / 1e6:.3g} ns/s"
     return f"{pace / 1e3:.3g} ps/s" if pace >= 999.5 else f"{pace:.3g} fs/s"
 
 
@@ -168,8 +177,9 @@ def status_line(status: Status, frames_per_s: float, pull: Pull | None = None) -
         if status.waiting_for_disk:
             recording, level = f"{recording} · waiting for disk", StatusLevel.WARNING
             tip += " The simulation waits because the disk is slower: no frame is lost."
+    played = status.playback
     return StatusLine(
-        device=status.device or "No device yet",
+        device=f"Playing {played.title}" if played is not None else status.device or "No device yet",
         device_tip=status.device_reason or "The device is chosen when the simulation is built.",
         agents=_count(status.n_agents, "agent") if status.n_agents else "",
         time=f"{STATE_NAMES[status.run_state]} · {format_time(status.time)}",
@@ -209,6 +219,13 @@ def _part(status: Status) -> float | None:
     if stretch is None:
         return None
     return min(max((status.time - stretch.begin) / (stretch.end - stretch.begin), 0.0), 1.0)
+
+
+def clock_of(time: float, end: float) -> str:
+    """A time, fs, of a run that goes until `end`, with as many digits throughout: ``2.50 ps``."""
+    if end < 1e3:
+        return f"{time:.1f} fs"
+    return f"{time / 1e3:.3f} ps" if end < 1e6 else f"{time / 1e6:.4f} ns"
 
 
 def clock_time(seconds: float) -> str:

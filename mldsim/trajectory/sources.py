@@ -227,7 +227,7 @@ def open_trajectory(path: Path, order: Sequence[str] = (), report: Report = unhe
         If there is no such file, or it is no trajectory that can be read.
     """
     kind = kind_of(path)
-    if kind is FileKind.MODEL or (kind is FileKind.STRUCTURE and is_hdf5(path)):
+    if kind is not FileKind.TRAJECTORY and (kind is not FileKind.STRUCTURE or is_hdf5(path)):
         raise InputError(f"{path} is not a trajectory but {kind.value}.")
     source: FrameSource = read_h5md(path) if is_hdf5(path) else read_extxyz(path, report)
     try:

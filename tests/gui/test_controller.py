@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic, sleep
 
 import numpy as np
 import pytest
@@ -13,12 +14,14 @@ from mldsim.gui.viewmodel import (
     SliderScale,
     StatusLevel,
     card_of,
+    clock_of,
     clock_time,
     curves,
     drift,
     model_card,
     next_pace,
     pace_text,
+    playback_paces,
     running_mean,
     status_line,
     thinned,
@@ -27,8 +30,10 @@ from mldsim.loss import load_model
 from mldsim.messages import (
     Applied,
     Extend,
+    GoTo,
     Level,
     Loaded,
+    LookedBack,
     Notice,
     Pause,
     RecordingStatus,
@@ -128,7 +133,7 @@ def views():
 
 @pytest.fixture
 def controller(runner, views, clock):
-    controller = Controller(runner, Views(*[views] * 6), Setup(), Parameters(), clock)
+    controller = Controller(runner, Views(*[views] * 7), Setup(), Parameters(), clock)
     runner.queue.append(Loaded(topology(), Setup(), "water", np.full(3, 10.0)))
     controller.tick()
     views.told.clear()
@@ -480,3 +485,94 @@ def test_the_card_of_a_model_says_what_it_is_and_how_good():
     assert "24 h" in card.full
     assert "Held-out" not in card_of(replace(model, card={"errors": {"holdout": None}, "theory": 7})).short
     assert model_card("/no/such/file.json", "mine").short == "mine"
+
+
+# --- a trajectory beside the simulation ---
+
+
+def past(n=8):
+    """Frames of three molecules in memory."""
+    return LookedBack(topology(3), tuple(frame(10 * number, agents=9) for number in range(n)))
+
+
+@pytest.fixture
+def looking(controller, runner, views):
+    """A controller that shows the past of a run."""
+    runner.mailbox.put(frame(70))
+    controller.tick()
+    runner.queue.append(past())
+    until(controller, lambda: controller.frame is not None and controller.frame.step == 0)
+    yield controller
+    controller.close()
+
+
+def until(controller, what):
+    deadline = monotonic() + 10.0
+    while not what():
+        assert monotonic() < deadline
+        controller.tick()
+        sleep(0.001)
+
+
+def test_the_past_is_shown_while_the_simulation_waits(looking, runner, views):
+    assert runner.sent == [Pause()]
+    assert views.of("set_topology")[-1][0].n_agents == looking.n_agents == 9
+    footage = views.of("show_footage")[-1][0]
+    assert footage.n_frames == 8
+    looking.step()
+    until(looking, lambda: looking.frame.step == 10)
+    looking.seek(-1)
+    until(looking, lambda: looking.frame.step == 70)
+    looking.pull(1, np.zeros(3))  # what has happened cannot be pulled
+    assert runner.sent == [Pause()]
+    runner.mailbox.put(frame(71))
+    looking.tick()
+    assert looking.frame.step == 70
+
+
+def test_back_shows_the_simulation_where_it_was_and_lets_it_go_on(looking, runner, views):
+    looking.back()
+    assert not looking.playing
+    assert views.of("set_topology")[-1][0].n_agents == looking.n_agents == 6
+    assert looking.frame.step == 70
+    assert views.of("show_footage")[-1] == views.of("show_playback")[-1] == (None,)
+    assert runner.sent == [Pause(), Run()]
+
+
+def test_going_on_from_a_frame_in_memory_goes_to_it(looking, runner):
+    looking.seek(3)
+    until(looking, lambda: looking.frame.step == 30)
+    chosen = looking.frame
+    looking.go_on()
+    assert [type(command) for command in runner.sent] == [Pause, GoTo, Run]
+    assert runner.sent[1].frame is chosen
+    assert not looking.playing
+
+
+def test_a_restart_leaves_the_trajectory_and_a_setup_that_fails_does_not_run(looking, runner, views):
+    looking._played_from = Path("run.h5md")
+    looking.seek(2)
+    until(looking, lambda: looking.frame.step == 20)
+    looking.go_on()
+    assert runner.sent[-1] == Restart(Setup(start=Path("run.h5md"), start_frame=2))
+    runner.queue.append(Notice(Level.ERROR, "run.h5md holds helium."))
+    runner.queue.append(Loaded(topology(), Setup(), "water", np.full(3, 10.0)))
+    looking.tick()
+    assert Run() not in runner.sent
+
+
+def test_there_is_no_past_before_there_are_two_frames(controller, runner, views):
+    runner.queue.append(past(1))
+    controller.tick()
+    assert not controller.playing
+    assert "nothing in memory" in views.of("show_notice")[-1][1]
+
+
+def test_a_trajectory_can_be_played_from_one_to_some_hundred_frames_per_second():
+    assert playback_paces(20.0) == (20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0)
+    assert [pace_text(pace) for pace in (20.0, 5000.0, 2e6)] == ["20 fs/s", "5 ps/s", "2 ns/s"]
+    assert next_pace(None, math.inf, -1, playback_paces(20.0)) == 5000.0
+    assert next_pace(5000.0, math.inf, +1, playback_paces(20.0)) is None
+    assert [clock_of(time, end) for time, end in ((12.5, 500.0), (12.5, 5e4), (12.5, 5e6))] == [
+        "12.5 fs", "0.013 ps", "0.0000 ns",
+    ]  # fmt: skip

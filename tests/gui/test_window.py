@@ -26,7 +26,8 @@ from mldsim.gui.viewport import Colouring
 from mldsim.messages import Level, RunState
 from mldsim.parameters import Parameters, Setup, ThermostatKind
 from mldsim.runner import Runner
-from mldsim.trajectory.h5md import read_h5md
+from mldsim.trajectory.extxyz import ExtxyzWriter
+from mldsim.trajectory.h5md import H5MDWriter, read_h5md
 
 pytestmark = pytest.mark.gui
 
@@ -81,6 +82,9 @@ class SmallEngine:
 
     def reset(self):
         self.step = 0
+
+    def go_to(self, frame):
+        self.step = frame.step
 
 
 class Desk:
@@ -715,3 +719,183 @@ def test_a_run_for_some_time_is_asked_told_and_ends(open_window):
     desk.wait(lambda: desk.state() is RunState.PAUSED and desk.runner.status().step == 400)
     desk.key(Qt.Key.Key_Right, Qt.KeyboardModifier.ShiftModifier)
     desk.wait(lambda: desk.state() is RunState.PAUSED and desk.runner.status().step == 410)
+
+
+# --- trajectories ---
+
+
+@pytest.fixture
+def recorded(home):
+    """Trajectories of 60 frames, 5 fs apart: H5MD, and extended XYZ."""
+    engine = SmallEngine(Setup(), Parameters(), lambda text: None)
+    h5md, xyz = home / "run.h5md", home / "run.xyz"
+    with H5MDWriter(h5md, engine.topology, np.full(3, engine.edge)) as one, ExtxyzWriter(xyz, engine.topology) as other:
+        for _ in range(60):
+            one.write(engine.frame())
+            other.write(engine.frame())
+            engine.step += 10
+    return h5md, xyz
+
+
+def shown(desk):
+    frame = desk.window.controller.frame
+    return None if frame is None else frame.step
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_trajectory_is_watched_and_scrubbed_by_keys_and_the_simulation_goes_on_after_it(
+    open_window, recorded, which, pixels
+):
+    desk = open_window()
+    desk.wait(desk.moved)
+    window, scrubber = desk.window, desk.window.scrubber
+    assert not scrubber.isVisible()
+    window.open_path(recorded[which])
+    desk.wait(lambda: scrubber.isVisible() and shown(desk) == 0)
+    desk.wait(lambda: desk.state() is RunState.PAUSED)
+    stood = desk.runner.status().step
+    for key, modifier, frame in (
+        (Qt.Key.Key_Right, Qt.KeyboardModifier.NoModifier, 1),
+        (Qt.Key.Key_Right, Qt.KeyboardModifier.ShiftModifier, 11),
+        (Qt.Key.Key_Left, Qt.KeyboardModifier.NoModifier, 10),
+        (Qt.Key.Key_End, Qt.KeyboardModifier.NoModifier, 59),
+        (Qt.Key.Key_Left, Qt.KeyboardModifier.ShiftModifier, 49),
+        (Qt.Key.Key_Home, Qt.KeyboardModifier.NoModifier, 0),
+    ):
+        desk.key(key, modifier, window)
+        desk.wait(lambda frame=frame: shown(desk) == 10 * frame)
+        desk.wait(lambda frame=frame: scrubber.track.value() == scrubber.frame.value() == frame)
+    assert not window.panel.isEnabled()
+    assert not window.actions_["quench"].isEnabled()
+    window.picks.pick((3,))
+    before = pixels(window.viewport.widget)[..., :3].astype(int)
+    desk.key(Qt.Key.Key_Space, widget=window)
+    desk.wait(lambda: shown(desk) > 50)
+    desk.wait(lambda: (pixels(window.viewport.widget)[..., :3].astype(int) - before).any())
+    desk.wait(lambda: shown(desk) == 590 and window.actions_["run"].iconText() == "Play")
+    desk.wait(lambda: len(window.controller.thermo_columns()["time"]) == 60)
+    desk.key(Qt.Key.Key_W, Qt.KeyboardModifier.ControlModifier, window)
+    desk.wait(lambda: not scrubber.isVisible() and desk.state() is RunState.RUNNING)
+    desk.wait(lambda: desk.runner.status().step > stood and shown(desk) > stood)
+    assert window.panel.isEnabled()
+    assert window.picks.picked == (3,)
+
+
+def test_the_slider_goes_where_it_is_pressed_and_a_number_can_be_typed(open_window, recorded):
+    desk = open_window(paused=True)
+    scrubber = desk.window.scrubber
+    desk.window.open_path(recorded[0])
+    desk.wait(lambda: scrubber.isVisible() and shown(desk) == 0)
+    track = scrubber.track
+    QTest.mouseClick(track, Qt.MouseButton.LeftButton, pos=QPoint(track.width() // 2, track.height() // 2))
+    desk.wait(lambda: 280 <= shown(desk) <= 310)
+    scrubber.frame.setFocus()
+    scrubber.frame.selectAll()
+    QTest.keyClicks(scrubber.frame, "42")
+    QTest.keyClick(scrubber.frame, Qt.Key.Key_Return)
+    desk.wait(lambda: shown(desk) == 420)
+    assert scrubber.count.text() == "/ 59"
+    assert scrubber.time.text() == "210.0 fs"
+    desk.window.actions_["loop"].setChecked(True)
+    desk.window.controller.set_pace(None)
+    desk.key(Qt.Key.Key_End, widget=desk.window)
+    desk.wait(lambda: shown(desk) == 590)
+    desk.key(Qt.Key.Key_Space, widget=desk.window)
+    desk.wait(lambda: 0 < shown(desk) < 300)  # it began anew
+
+
+def test_the_analyses_are_those_of_the_whole_file(open_window, recorded):
+    desk = open_window(paused=True, size=(1280, 720))
+    instruments = desk.window.instruments
+    instruments.docks[0].raise_()
+    desk.window.open_path(recorded[0])
+    desk.qtbot.waitUntil(
+        lambda: instruments.analyses.chosen is not None and instruments._averager.findings().part == 1.0, timeout=60000
+    )
+    assert instruments._averager.findings().averaged == pytest.approx(295.0)
+    assert instruments._averager.findings().frames == 15  # every 20 fs
+    desk.window.controller.back()
+    desk.wait(lambda: instruments._averager is instruments.analyst)
+
+
+def test_a_simulation_goes_on_from_the_frame_that_is_shown(open_window, recorded):
+    setups = []
+
+    def engine(setup, parameters, progress):
+        setups.append(setup)
+        return SmallEngine(setup, parameters, progress)
+
+    desk = open_window(engine=engine)
+    desk.window.open_path(recorded[1])
+    desk.wait(lambda: shown(desk) == 0 and desk.window.scrubber.isVisible())
+    desk.window.controller.seek(17)
+    desk.wait(lambda: shown(desk) == 170)
+    desk.key(Qt.Key.Key_G, Qt.KeyboardModifier.ControlModifier, desk.window)
+    desk.wait(lambda: len(setups) == 2)
+    assert (setups[1].start, setups[1].start_frame) == (recorded[1], 17)
+    desk.wait(lambda: desk.state() is RunState.RUNNING and not desk.window.scrubber.isVisible())
+
+
+def test_one_can_look_back_and_go_on_from_there(open_window):
+    desk = open_window()
+    desk.wait(lambda: desk.runner.status().step > 300)
+    desk.key(Qt.Key.Key_B, Qt.KeyboardModifier.ControlModifier, desk.window)
+    desk.wait(desk.window.scrubber.isVisible)
+    stood = desk.runner.status().step
+    desk.window.controller.seek(5)
+    desk.wait(lambda: shown(desk) == 50)
+    desk.key(Qt.Key.Key_Space, widget=desk.window)
+    desk.key(Qt.Key.Key_Space, widget=desk.window)
+    desk.window.controller.seek(5)
+    desk.wait(lambda: shown(desk) == 50)
+    desk.window.actions_["go_on"].trigger()
+    desk.wait(lambda: not desk.window.scrubber.isVisible() and desk.state() is RunState.RUNNING)
+    assert desk.runner.thermo.columns()["time"][0] == 0.0
+    assert desk.runner.status().step >= 50
+    assert stood > 300
+
+
+def test_a_file_that_cannot_be_opened_is_one_sentence_and_nothing_changes(open_window, recorded, home):
+    desk = open_window()
+    desk.wait(desk.moved)
+    nothing = home / "notes.txt"
+    nothing.write_text("buy milk\n")
+    broken = home / "broken.h5md"
+    broken.write_bytes(recorded[0].read_bytes()[:3000])
+    for path, told in ((nothing, "neither"), (home / "no.xyz", "does not exist"), (broken, "damaged")):
+        desk.window.open_path(path)
+        desk.wait(lambda told=told: any(told in text for text in desk.window.notices.texts()))
+        desk.wait(lambda: not desk.window.controller.playing)
+    desk.wait(lambda: desk.state() is RunState.RUNNING)
+    assert not desk.window.scrubber.isVisible()
+
+
+def test_what_is_opened_is_known_by_its_content(open_window, recorded, home, repository):
+    desk = open_window(paused=True)
+    asked = []
+    desk.window.controller.load_model = asked.append
+    desk.window.controller.restart = lambda **changes: asked.append(changes)
+    model, one = home / "m", home / "one.xyz"
+    model.write_bytes((repository / "assets" / "models" / "water-fast.json").read_bytes())
+    one.write_text("".join(recorded[1].read_text().splitlines(keepends=True)[: 81 + 2]))
+    desk.window.open_path(model)
+    desk.window.open_path(one)
+    assert asked == [model, {"start": one, "start_frame": -1}]
+
+
+def test_the_file_that_is_being_recorded_is_not_watched(open_window, home):
+    desk = open_window()
+    desk.window.controller.start_recording(home / "now.h5md", 10)
+    desk.wait(lambda: desk.runner.status().recording is not None)
+    desk.wait(lambda: (home / "now.h5md").exists())
+    desk.window.open_path(home / "now.h5md")
+    assert any("being recorded" in text for text in desk.window.notices.texts())
+    assert not desk.window.controller.playing
+
+
+def test_a_window_closes_while_a_trajectory_plays(open_window, recorded):
+    desk = open_window()
+    desk.window.open_path(recorded[0])
+    desk.wait(desk.window.scrubber.isVisible)
+    desk.key(Qt.Key.Key_Space, widget=desk.window)
+    desk.window.close()
