@@ -269,6 +269,8 @@ class Controller:
         self._state: tuple[RunState, Path | None] | None = None
         self._message: str | None = None
         self._closed = False
+        self.asked: Callable[[], None] = lambda: None
+        """Called whenever the user has asked for something: an answer is to be looked for soon."""
         self._player: Player | None = None
         self._played_from: Path | None = None
         self._playback: Status | None = None
@@ -284,8 +286,14 @@ class Controller:
 
     # --- pulled by the timer ---
 
+    @property
+    def lively(self) -> bool:
+        """Whether something new is to be expected at any moment."""
+        states = {self._runner.status().run_state, self._source.status().run_state}
+        return self._unsent or bool(states & {RunState.STARTING, RunState.RUNNING, RunState.QUENCHING})
+
     def tick(self) -> None:
-        """Show what is new; called about sixty times a second."""
+        """Show what is new; called about sixty times a second while there is."""
         if self._closed:
             return
         now = self._clock()
@@ -347,12 +355,12 @@ class Controller:
 
     def look_back(self) -> None:
         """Watch what is in memory of the run."""
-        self._runner.send(LookBack())
+        self._send(self._runner, LookBack())
 
     def back(self) -> None:
         """Back to the simulation, which goes on where it went before."""
         if self._leave() and self._resume:
-            self._runner.send(Run())
+            self._send(self._runner, Run())
 
     def go_on(self) -> None:
         """Go on simulating from the frame that is shown."""
@@ -362,9 +370,9 @@ class Controller:
         index = self._player.status().step
         self._leave()
         if path is None:
-            self._runner.send(GoTo(frame))
+            self._send(self._runner, GoTo(frame))
             if self._resume:
-                self._runner.send(Run())
+                self._send(self._runner, Run())
         else:
             self._run_when_loaded = True
             self.restart(start=path, start_frame=index)
@@ -372,12 +380,12 @@ class Controller:
     def seek(self, frame: int) -> None:
         """Show a frame of the trajectory, by its number; -1 is the last."""
         if self._player is not None:
-            self._player.send(Seek(frame if frame >= 0 else self.n_frames - 1))
+            self._send(self._player, Seek(frame if frame >= 0 else self.n_frames - 1))
 
     def loop(self, on: bool) -> None:
         """Begin anew at the end of the trajectory, or pause there."""
         if self._player is not None:
-            self._player.send(SetLoop(on))
+            self._send(self._player, SetLoop(on))
 
     @property
     def n_frames(self) -> int:
@@ -389,36 +397,36 @@ class Controller:
 
     def toggle_run(self) -> None:
         state = self._source.status().run_state
-        self._source.send(Pause() if state in (RunState.RUNNING, RunState.QUENCHING) else Run())
+        self._send(self._source, Pause() if state in (RunState.RUNNING, RunState.QUENCHING) else Run())
 
     def step(self) -> None:
-        self._source.send(Step(1))
+        self._send(self._source, Step(1))
 
     def step_frame(self) -> None:
         """As many steps as lie between two pictures; ten frames of a trajectory."""
-        self._source.send(Step(self.applied.steps_per_frame if self._player is None else FRAMES_AT_ONCE))
+        self._send(self._source, Step(self.applied.steps_per_frame if self._player is None else FRAMES_AT_ONCE))
 
     def step_back(self, frames: int = 1) -> None:
         """Frames of a trajectory; a simulation does not go back."""
         if self._player is not None:
-            self._player.send(Step(-frames))
+            self._send(self._player, Step(-frames))
 
     def run_for(self, duration: float | None) -> None:
         """Run for so much simulated time, fs, then pause; None forgets the end of a run."""
-        self._runner.send(RunFor(duration))
+        self._send(self._runner, RunFor(duration))
 
     def extend(self) -> None:
         """Add as much again to a run with an end."""
-        self._runner.send(Extend())
+        self._send(self._runner, Extend())
 
     def reset(self) -> None:
-        self._runner.send(Reset())
+        self._send(self._runner, Reset())
 
     def quench(self) -> None:
-        self._runner.send(Quench())
+        self._send(self._runner, Quench())
 
     def new_velocities(self) -> None:
-        self._runner.send(NewVelocities())
+        self._send(self._runner, NewVelocities())
 
     def change(self, **changes: object) -> None:
         """Ask for other parameters; several changes between two ticks become one command."""
@@ -430,6 +438,7 @@ class Controller:
             self._views.panel.show_parameters(self.applied)
             return
         self._unsent = True
+        self.asked()
         self._past.remember(before, frozenset(changes), self._clock())
 
     def undo(self) -> None:
@@ -445,20 +454,20 @@ class Controller:
         if self._player is not None:
             return  # what is played has happened
         x, y, z = (float(part) for part in target)
-        self._runner.send(PullMolecule(agent, (x, y, z)))
+        self._send(self._runner, PullMolecule(agent, (x, y, z)))
 
     def release(self) -> None:
         """Let go of the molecule that is pulled."""
-        self._runner.send(Release())
+        self._send(self._runner, Release())
 
     def heat(self, agents: tuple[int, ...], factor: float) -> None:
         """Multiply the kinetic energy of some agents."""
-        self._runner.send(Heat(agents, factor))
+        self._send(self._runner, Heat(agents, factor))
 
     def kick(self, agent: int, velocity: NDArray[np.float64]) -> None:
         """Add a velocity, (3,) angstrom/fs, to the molecule of an agent."""
         x, y, z = (float(part) for part in velocity)
-        self._runner.send(Kick(agent, (x, y, z)))
+        self._send(self._runner, Kick(agent, (x, y, z)))
 
     def change_speed(self, direction: int) -> None:
         """One notch faster (+1) or slower (-1), in simulated time per second; the time step stays what it is."""
@@ -472,10 +481,10 @@ class Controller:
     def set_pace(self, pace: float | None) -> None:
         """Run at a speed, fs of simulated time per second, or flat out; play a trajectory at it, or every frame."""
         if self._player is not None:
-            self._player.send(SetPace(pace))
+            self._send(self._player, SetPace(pace))
             return
         self.pace = pace
-        self._runner.send(SetPace(pace))
+        self._send(self._runner, SetPace(pace))
         self._views.commands.show_pace(pace)
 
     def restart(self, **changes: object) -> None:
@@ -486,7 +495,7 @@ class Controller:
             self.notify(Level.ERROR, str(error))
             return
         self._leave()
-        self._runner.send(Restart(setup))
+        self._send(self._runner, Restart(setup))
 
     def load_model(self, name_or_path: str | Path) -> None:
         """Go on with another model; where nothing could be built yet, start with it."""
@@ -494,24 +503,24 @@ class Controller:
         if self._runner.status().run_state is RunState.FAILED:
             self.restart(model=str(name_or_path))
         else:
-            self._runner.send(LoadModel(name_or_path))
+            self._send(self._runner, LoadModel(name_or_path))
 
     def start_recording(self, path: Path, every: int, *, force: bool = False) -> None:
-        self._runner.send(StartRecording(path, every, force))
+        self._send(self._runner, StartRecording(path, every, force))
 
     def stop_recording(self) -> None:
-        self._runner.send(StopRecording())
+        self._send(self._runner, StopRecording())
 
     def export_history(self, path: Path, *, force: bool = False) -> None:
-        self._runner.send(ExportHistory(path, force))
+        self._send(self._runner, ExportHistory(path, force))
 
     def save_session(self, path: Path, window: str, *, force: bool = False) -> None:
         """Save a session with what the window wants to find again."""
-        self._runner.send(SaveSession(path, window, force))
+        self._send(self._runner, SaveSession(path, window, force))
 
     def open_session(self, path: Path) -> None:
         self._leave()
-        self._runner.send(OpenSession(path))
+        self._send(self._runner, OpenSession(path))
 
     def notify(self, level: Level, text: str) -> None:
         """Tell the user something in one sentence."""
@@ -532,6 +541,10 @@ class Controller:
 
     # --- inside ---
 
+    def _send(self, source: Source, command: Command) -> None:
+        source.send(command)
+        self.asked()
+
     @property
     def _source(self) -> Source:
         return self._runner if self._player is None else self._player
@@ -542,7 +555,7 @@ class Controller:
             status = self._runner.status()
             self._resume = status.run_state is RunState.RUNNING
             if status.run_state in (RunState.RUNNING, RunState.QUENCHING):
-                self._runner.send(Pause())
+                self._send(self._runner, Pause())
             self._live = (self._live[0], self.frame)
         else:
             self._player.close(CLOSING_TIME)
@@ -613,12 +626,13 @@ class Controller:
             return
         self._asked = parameters
         self._unsent = True
+        self.asked()
 
     def _send_asked(self, now: float) -> None:
         if self._unsent:
             self._unsent = False
             self._sent_at = now
-            self._runner.send(SetParameters(self._asked))
+            self._send(self._runner, SetParameters(self._asked))
 
     def _take(self, event: Event) -> None:
         match event:
@@ -630,7 +644,7 @@ class Controller:
                 self._live = (event, None)
                 if self._run_when_loaded:
                     self._run_when_loaded = False
-                    self._runner.send(Run())
+                    self._send(self._runner, Run())
                 if self._player is not None:
                     self._views.panel.show_loaded(setup, model_name, topology.n_agents)
                     return

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from PySide6.QtCore import QByteArray, QEvent, QPoint, QSize, Qt, QTimer, Signal
+from PySide6.QtCore import QByteArray, QEvent, QPoint, QSize, Qt, Signal
 from PySide6.QtGui import QAction, QActionGroup, QCloseEvent, QGuiApplication, QImage, QImageWriter
 from PySide6.QtWidgets import (
     QApplication,
@@ -40,6 +40,7 @@ from mldsim.gui.opening import Opening, open_file
 from mldsim.gui.panels.agents import AgentsPanel
 from mldsim.gui.panels.fields import Choice
 from mldsim.gui.panels.notices import NoticeBar
+from mldsim.gui.panels.panel import on_screen
 from mldsim.gui.panels.parameters import ParameterPanel
 from mldsim.gui.panels.scrubber import Scrubber
 from mldsim.gui.panels.status import StatusBar
@@ -48,6 +49,7 @@ from mldsim.gui.picks import Picks
 from mldsim.gui.plots.thermo import ThermoPlots
 from mldsim.gui.plots.tracks import TrackPlots
 from mldsim.gui.preferences import LAYOUT_VERSION, Preferences
+from mldsim.gui.pulse import Pulse
 from mldsim.gui.theme import Theme
 from mldsim.gui.viewmodel import PACES, pace_text
 from mldsim.gui.viewport import Colouring, Style, Viewport
@@ -61,8 +63,6 @@ from mldsim.trajectory.sources import Footage
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
-
-TICK_MS = 16
 
 VIEW_TOGGLES = ("bonds", "hydrogen_bonds", "box", "axes", "orthographic", "fog")
 TOUCH = ("heat", "cool", "kick")
@@ -160,10 +160,8 @@ class MainWindow(QMainWindow):
         self._default_layout = self.saveState(LAYOUT_VERSION)
         self._restore()
 
-        self._timer = QTimer(self)
-        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
-        self._timer.setInterval(TICK_MS)
-        self._timer.timeout.connect(self.controller.tick)
+        self._pulse = Pulse(self, self._beat, lambda: self.controller.lively and on_screen(self))
+        self.controller.asked = self._pulse.wake
 
     def start(self) -> None:
         """Show the window, then start the worker: the window is there before anything is computed."""
@@ -172,7 +170,7 @@ class MainWindow(QMainWindow):
         self.viewport.widget.setFocus()
         self.controller.start()
         self.instruments.start()
-        self._timer.start()
+        self._pulse.start()
 
     @property
     def paused(self) -> bool:
@@ -420,7 +418,7 @@ class MainWindow(QMainWindow):
     # --- Qt ---
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802
-        self._timer.stop()
+        self._pulse.stop()
         self._remember()
         # The window goes at once; what the recorder still has to write is written behind it.
         self.hide()
@@ -669,6 +667,10 @@ class MainWindow(QMainWindow):
         self.fault.connect(self._on_fault)
 
     # --- inside ---
+
+    def _beat(self) -> None:
+        self.viewport.rest(not on_screen(self))
+        self.controller.tick()
 
     def _restore(self) -> None:
         preferences = self.preferences

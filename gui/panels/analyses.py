@@ -11,7 +11,7 @@ from mldsim.analysis.statistics import Curve
 from mldsim.averages import Findings, Measured
 from mldsim.gui import theme
 from mldsim.gui.panels.fields import Line, claims
-from mldsim.gui.panels.panel import push_button
+from mldsim.gui.panels.panel import is_seen, push_button
 from mldsim.gui.plots.curves import CurvePlot
 from mldsim.gui.plots.plot import Pen
 from mldsim.units import format_time
@@ -90,7 +90,7 @@ class AnalysesPanel(QWidget):
 
     def wanted(self) -> bool:
         """False while nobody can see it."""
-        return self.isVisible() and not self.visibleRegion().isEmpty()
+        return is_seen(self)
 
     def show_findings(self, findings: Findings) -> None:
         """Show what was found; the chosen analysis stays chosen."""

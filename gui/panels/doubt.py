@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QVBoxLayout, QWidg
 from mldsim.analysis.statistics import Curve
 from mldsim.gui import theme
 from mldsim.gui.panels.fields import NumberBox, Paragraph
-from mldsim.gui.panels.panel import push_button
+from mldsim.gui.panels.panel import is_seen, push_button
 from mldsim.gui.plots.curves import CurvePlot
 from mldsim.gui.plots.plot import Pen
 from mldsim.messages import DoubtSettings
@@ -114,7 +114,7 @@ class DoubtPanel(QWidget):
 
     def wanted(self) -> bool:
         """False while nobody can see it."""
-        return self.isVisible() and not self.visibleRegion().isEmpty()
+        return is_seen(self)
 
     def show_status(self, refused: str, doubtful_frames: int) -> None:
         """Why the model cannot be doubted, and how many doubtful frames are kept."""

@@ -13,7 +13,7 @@ from mldsim.analysis.statistics import Curve
 from mldsim.edits import FITTED, LossEdit, terms
 from mldsim.gui import theme
 from mldsim.gui.panels.fields import Choice, Line, NumberRow, Tick
-from mldsim.gui.panels.panel import push_button
+from mldsim.gui.panels.panel import is_seen, push_button
 from mldsim.gui.plots.curves import CurvePlot, Shade
 from mldsim.gui.plots.matrix import MatrixMap
 from mldsim.gui.plots.plot import Pen
@@ -249,7 +249,7 @@ class LossPanel(QWidget):
 
     def wanted(self) -> bool:
         """False while nobody can see it."""
-        return self.isVisible() and not self.visibleRegion().isEmpty()
+        return is_seen(self)
 
     def show_loss(self, model: LossModel | None, seen: Surroundings | None, fitted: Surroundings | None = None) -> None:
         """Show a model in its surroundings, beside what it was as fitted; what is chosen stays chosen."""

@@ -61,6 +61,17 @@ class Panel(QScrollArea):
         self.column.addLayout(row)
 
 
+def on_screen(window: QWidget) -> bool:
+    """False where a window is minimised, hidden, or on another desktop."""
+    handle = window.windowHandle()
+    return handle is not None and handle.isExposed() and not window.isMinimized()
+
+
+def is_seen(widget: QWidget) -> bool:
+    """False where nobody can see a widget: behind another tab, closed, or its window not on the screen."""
+    return widget.isVisible() and not widget.visibleRegion().isEmpty() and on_screen(widget.window())
+
+
 def push_button(text: str, tip: str) -> QPushButton:
     """A button that leaves the keyboard where it was."""
     button = QPushButton(text)

@@ -11,12 +11,11 @@ from functools import partial
 import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
-from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor
 
 from mldsim.analysis.statistics import Curve
 from mldsim.gui import theme
-from mldsim.gui.plots.plot import HEADROOM, Pen, Plot, Range
+from mldsim.gui.plots.plot import HEADROOM, Pen, Plot, Range, Stroke
 
 Array = NDArray[np.float64]
 
@@ -55,14 +54,13 @@ class CurvePlot(Plot):
         self._region.setZValue(-10)
         self._region.hide()
         self._graph.addItem(self._region)
-        self._lines: dict[str, pg.PlotDataItem] = {}
+        self._lines: dict[str, Stroke] = {}
         self._bands: dict[str, tuple[pg.PlotCurveItem, pg.PlotCurveItem, pg.FillBetweenItem]] = {}
-        for order, (name, pen) in enumerate(pens.items()):
+        for order, name in enumerate(pens):
             low, high = pg.PlotCurveItem(pen=None), pg.PlotCurveItem(pen=None)
             band = pg.FillBetweenItem(low, high)
             band.setZValue(2 * order)
-            style = Qt.PenStyle.DashLine if pen.dashed else Qt.PenStyle.SolidLine
-            line = pg.PlotDataItem(pen=pg.mkPen("w", width=pen.width, style=style), antialias=True)
+            line = Stroke()
             line.setZValue(2 * order + 1)
             for part in (low, high, band, line):
                 self._graph.addItem(part)
@@ -114,7 +112,7 @@ class CurvePlot(Plot):
                     part.setData([], [])
                 band.hide()
                 continue
-            line.setData(curve.x, curve.y)
+            line.setData(curve.x, curve.y, skipFiniteCheck=bool(np.isfinite(curve.y).all()))
             known = np.isfinite(curve.error)
             band.setVisible(bool(known.any()))
             if known.any():
@@ -147,14 +145,10 @@ class CurvePlot(Plot):
         super().colour(colours)
         for name, line in self._lines.items():
             look = self._pens[name]
-            colour = QColor(getattr(colours, look.colour))
-            band = QColor(colour)
+            band = QColor(getattr(colours, look.colour))
             band.setAlphaF(BAND)
             self._bands[name][2].setBrush(band)
-            colour.setAlphaF(look.opacity)
-            pen = pg.mkPen(line.opts["pen"])
-            pen.setColor(colour)
-            line.setPen(pen)
+            line.look(look, colours)
         ground = QColor(colours.dim)
         ground.setAlphaF(0.13)
         self._region.setBrush(ground)

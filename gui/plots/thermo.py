@@ -8,16 +8,16 @@ from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
-import pyqtgraph as pg
 from numpy.typing import NDArray
 from PySide6.QtCore import QPoint, Qt
-from PySide6.QtGui import QAction, QActionGroup, QColor
+from PySide6.QtGui import QAction, QActionGroup
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QWidget
 
 from mldsim.analysis.statistics import Curve
 from mldsim.gui import theme
 from mldsim.gui.panels.fields import FlatButton
-from mldsim.gui.plots.plot import HEADROOM, Pen, Plot, Range, StayingMenu, checked_action
+from mldsim.gui.panels.panel import is_seen
+from mldsim.gui.plots.plot import HEADROOM, Pen, Plot, Range, StayingMenu, Stroke, checked_action
 from mldsim.gui.viewmodel import (
     COLUMNS,
     RUNNING_MEAN,
@@ -75,7 +75,7 @@ class TimePlot(Plot):
         self._data: dict[str, Line] = {}
         self._notes: dict[str, str] = {}
         self._series: dict[str, Curve] = {}
-        self._items: dict[str, pg.PlotCurveItem] = {}
+        self._items: dict[str, Stroke] = {}
         self._time_range: Range = (0.0, MINIMUM_SPAN)
         self._value_range: Range = (0.0, 0.0)
         self._shown_ranges: tuple[Range, Range] | None = None
@@ -125,7 +125,7 @@ class TimePlot(Plot):
     def colour(self, colours: theme.Colours) -> None:
         super().colour(colours)
         for name, item in self._items.items():
-            item.setPen(self._ink(name))
+            item.look(self._pen(name), colours)
 
     # --- inside ---
 
@@ -137,12 +137,6 @@ class TimePlot(Plot):
             return Pen(look.colour, THIN, opacity=FAINT) if both else look
         look = self._pens[name[: name.rindex(",")]]
         return Pen(look.colour, THICK)
-
-    def _ink(self, name: str) -> object:
-        look = self._pen(name)
-        colour = QColor(getattr(self._colours, look.colour))
-        colour.setAlphaF(look.opacity)
-        return pg.mkPen(colour, width=look.width, style=Qt.PenStyle.DashLine if look.dashed else Qt.PenStyle.SolidLine)
 
     def _smooth(self) -> None:
         """Make the series that are drawn from the data."""
@@ -201,12 +195,14 @@ class TimePlot(Plot):
         extremes: list[float] = list(self.lines)
         for order, (name, curve) in enumerate(self._series.items()):
             if name not in self._items:
-                item = pg.PlotCurveItem(pen=self._ink(name), antialias=True)
-                self._graph.addItem(item)
-                self._items[name] = item
+                self._items[name] = Stroke()
+                self._graph.addItem(self._items[name])
+            self._items[name].look(self._pen(name), self._colours)
             x, y = thinned(curve.x, curve.y, low, high, points)
+            if name in self._pens and self._pens[name].dashed:
+                x, y = _corners(x, y)
             self._items[name].setZValue(order)
-            self._items[name].setData(x, y, skipFiniteCheck=True)
+            self._items[name].setData(x, y)
             if len(y):
                 extremes += [float(y.min()), float(y.max())]
         if self._following and filled and extremes:
@@ -214,6 +210,13 @@ class TimePlot(Plot):
             if self._shown_ranges != (self._time_range, self._value_range):
                 self._shown_ranges = (self._time_range, self._value_range)
                 self._box.setRange(xRange=self._time_range, yRange=self._value_range, padding=0)
+
+
+def _corners(x: Array, y: Array) -> Line:
+    """A line of few straight pieces without the points between their ends."""
+    inner = (y[1:-1] != y[:-2]) | (y[1:-1] != y[2:])
+    kept = np.concatenate([[True], inner, [True]]) if len(y) > 1 else np.ones(len(y), bool)
+    return x[kept], y[kept]
 
 
 def time_range(shown: Range, first: float, last: float) -> Range:
@@ -250,7 +253,7 @@ class ThermoPlot(TimePlot):
 
     def __init__(self, columns: tuple[str, ...], smoothing: Smoothing = Smoothing.RAW) -> None:
         pens = {
-            column.name: Pen(column.colour, 1.2 if column.dashed else 1.8 if name in DRIFTING else 1.4, column.dashed)
+            column.name: Pen(column.colour, 1.8 if name in DRIFTING else 1.0, column.dashed)
             for name, column in COLUMNS.items()
         }
         super().__init__(COLUMNS[columns[0] if columns else "loss"].axis, pens, smoothing=smoothing)
@@ -360,7 +363,7 @@ class ThermoPlots(QWidget):
 
     def wanted(self) -> bool:
         """False while nobody can see the plots."""
-        return self.isVisible() and not self.visibleRegion().isEmpty()
+        return is_seen(self)
 
     def show_curves(self, curves: Curves | None) -> None:
         """Draw a run; None empties the plots."""

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWi
 from mldsim.frames import Frame
 from mldsim.gui import theme
 from mldsim.gui.panels.fields import FlatButton
+from mldsim.gui.panels.panel import is_seen
 from mldsim.gui.picked import Reading, Series
 from mldsim.gui.plots.plot import Pen
 from mldsim.gui.plots.thermo import TimePlot
@@ -73,7 +74,7 @@ class TrackPlots(QWidget):
             return
         while len(self._tracks) >= MOST_TRACKS:
             self.forget(self._tracks[0].reading.title)
-        plot = TimePlot(f"{reading.quantity} ({reading.unit})", {reading.title: Pen("loss", 1.6)}, reading.title)
+        plot = TimePlot(f"{reading.quantity} ({reading.unit})", {reading.title: Pen("loss", 1.0)}, reading.title)
         close = FlatButton("close", f"Remove this plot: {reading.title}")
         part = QWidget()
         column = QVBoxLayout(part)
@@ -112,7 +113,7 @@ class TrackPlots(QWidget):
 
     def draw(self) -> None:
         """Draw what was taken."""
-        if not self.isVisible() or self.visibleRegion().isEmpty():
+        if not is_seen(self):
             return
         for track in self._tracks:
             times, values = track.series.columns()

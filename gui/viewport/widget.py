@@ -87,6 +87,7 @@ class Viewport(QObject):
         self._figure: Reading | None = None
         self._followed: int | None = None
         self._springs_shown = False
+        self._resting = False
         self._box = 2.0 * self.camera.half
         self._frame: Frame | None = None
         self._radii = np.empty(0, np.float32)
@@ -158,7 +159,15 @@ class Viewport(QObject):
         self._frame = frame
         if not np.array_equal(frame.box, self._box):
             self._set_box(frame.box)
-        self._show(frame)
+        if not self._resting:
+            self._show(frame)
+
+    def rest(self, resting: bool) -> None:
+        """Leave out what nobody can see; the newest frame is shown when that is over."""
+        if resting != self._resting:
+            self._resting = resting
+            if not resting:
+                self._reshow()
 
     def set_colouring(self, colouring: Colouring) -> None:
         """Say what the colour of an agent tells."""
@@ -367,6 +376,8 @@ class Viewport(QObject):
             )
         if self._canvas is None:
             raise WorkFailed("The picture could not be drawn, because the 3-D view has no OpenGL here.")
+        if self._resting and self._frame is not None:
+            self._show(self._frame)
         # As large, seen as a whole, as in the window: text and lines grow with the picture.
         scale = max(0.5, min(width, height) / max(min(self._size()), 240.0))
         pixels = self._canvas.picture(width, height, scale, transparent=transparent)

@@ -157,6 +157,34 @@ def test_space_pauses_and_runs(open_window):
     desk.wait(lambda: desk.state() is RunState.RUNNING)
 
 
+def test_a_paused_window_looks_seldom_and_answers_at_once(open_window):
+    desk = open_window(paused=True)
+    desk.wait(lambda: not desk.window._pulse.fast)
+    drawn = desk.window.viewport.frames_drawn
+    desk.qtbot.wait(300)
+    assert desk.window.viewport.frames_drawn == drawn  # nothing is drawn again
+    desk.key(Qt.Key.Key_Space)
+    assert desk.window._pulse.fast
+    desk.wait(desk.moved)
+    assert desk.window._pulse.fast
+
+
+def test_what_nobody_sees_is_not_drawn_and_is_there_when_it_is_seen(open_window):
+    desk = open_window()
+    desk.wait(desk.moved)
+    desk.wait(lambda: desk.window._pulse.fast and desk.window.viewport.frames_drawn > 2)
+    desk.window.hide()
+    desk.wait(lambda: not desk.window._pulse.fast)
+    assert desk.window.viewport._resting
+    positions = desk.window.viewport._canvas.positions.copy()
+    step = desk.window.controller.frame.step
+    desk.wait(lambda: desk.window.controller.frame.step > step + 20)  # the numbers go on
+    assert np.array_equal(desk.window.viewport._canvas.positions, positions)
+    desk.window.show()
+    desk.wait(lambda: desk.window._pulse.fast)
+    desk.wait(lambda: not np.array_equal(desk.window.viewport._canvas.positions, positions))
+
+
 def test_typing_in_a_field_is_only_typing(open_window):
     desk = open_window()
     window = desk.window
