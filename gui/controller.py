@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +64,8 @@ from mldsim.playback import PICTURES_PER_SECOND, Player
 from mldsim.progress import Report
 from mldsim.trajectory.sources import Footage, Remembered, open_trajectory
 from mldsim.watch import DoubtTable
+
+C = TypeVar("C")
 
 PLOT_INTERVAL = 1 / 6
 """Seconds between two drawings of the plots."""
@@ -355,12 +357,12 @@ class Controller:
 
     def look_back(self) -> None:
         """Watch what is in memory of the run."""
-        self._send(self._runner, LookBack())
+        self._send(self._runner.send, LookBack())
 
     def back(self) -> None:
         """Back to the simulation, which goes on where it went before."""
         if self._leave() and self._resume:
-            self._send(self._runner, Run())
+            self._send(self._runner.send, Run())
 
     def go_on(self) -> None:
         """Go on simulating from the frame that is shown."""
@@ -370,9 +372,9 @@ class Controller:
         index = self._player.status().step
         self._leave()
         if path is None:
-            self._send(self._runner, GoTo(frame))
+            self._send(self._runner.send, GoTo(frame))
             if self._resume:
-                self._send(self._runner, Run())
+                self._send(self._runner.send, Run())
         else:
             self._run_when_loaded = True
             self.restart(start=path, start_frame=index)
@@ -380,12 +382,12 @@ class Controller:
     def seek(self, frame: int) -> None:
         """Show a frame of the trajectory, by its number; -1 is the last."""
         if self._player is not None:
-            self._send(self._player, Seek(frame if frame >= 0 else self.n_frames - 1))
+            self._send(self._player.send, Seek(frame if frame >= 0 else self.n_frames - 1))
 
     def loop(self, on: bool) -> None:
         """Begin anew at the end of the trajectory, or pause there."""
         if self._player is not None:
-            self._send(self._player, SetLoop(on))
+            self._send(self._player.send, SetLoop(on))
 
     @property
     def n_frames(self) -> int:
@@ -397,36 +399,36 @@ class Controller:
 
     def toggle_run(self) -> None:
         state = self._source.status().run_state
-        self._send(self._source, Pause() if state in (RunState.RUNNING, RunState.QUENCHING) else Run())
+        self._send(self._source.send, Pause() if state in (RunState.RUNNING, RunState.QUENCHING) else Run())
 
     def step(self) -> None:
-        self._send(self._source, Step(1))
+        self._send(self._source.send, Step(1))
 
     def step_frame(self) -> None:
         """As many steps as lie between two pictures; ten frames of a trajectory."""
-        self._send(self._source, Step(self.applied.steps_per_frame if self._player is None else FRAMES_AT_ONCE))
+        self._send(self._source.send, Step(self.applied.steps_per_frame if self._player is None else FRAMES_AT_ONCE))
 
     def step_back(self, frames: int = 1) -> None:
         """Frames of a trajectory; a simulation does not go back."""
         if self._player is not None:
-            self._send(self._player, Step(-frames))
+            self._send(self._player.send, Step(-frames))
 
     def run_for(self, duration: float | None) -> None:
         """Run for so much simulated time, fs, then pause; None forgets the end of a run."""
-        self._send(self._runner, RunFor(duration))
+        self._send(self._runner.send, RunFor(duration))
 
     def extend(self) -> None:
         """Add as much again to a run with an end."""
-        self._send(self._runner, Extend())
+        self._send(self._runner.send, Extend())
 
     def reset(self) -> None:
-        self._send(self._runner, Reset())
+        self._send(self._runner.send, Reset())
 
     def quench(self) -> None:
-        self._send(self._runner, Quench())
+        self._send(self._runner.send, Quench())
 
     def new_velocities(self) -> None:
-        self._send(self._runner, NewVelocities())
+        self._send(self._runner.send, NewVelocities())
 
     def change(self, **changes: object) -> None:
         """Ask for other parameters; several changes between two ticks become one command."""
@@ -454,20 +456,20 @@ class Controller:
         if self._player is not None:
             return  # what is played has happened
         x, y, z = (float(part) for part in target)
-        self._send(self._runner, PullMolecule(agent, (x, y, z)))
+        self._send(self._runner.send, PullMolecule(agent, (x, y, z)))
 
     def release(self) -> None:
         """Let go of the molecule that is pulled."""
-        self._send(self._runner, Release())
+        self._send(self._runner.send, Release())
 
     def heat(self, agents: tuple[int, ...], factor: float) -> None:
         """Multiply the kinetic energy of some agents."""
-        self._send(self._runner, Heat(agents, factor))
+        self._send(self._runner.send, Heat(agents, factor))
 
     def kick(self, agent: int, velocity: NDArray[np.float64]) -> None:
         """Add a velocity, (3,) angstrom/fs, to the molecule of an agent."""
         x, y, z = (float(part) for part in velocity)
-        self._send(self._runner, Kick(agent, (x, y, z)))
+        self._send(self._runner.send, Kick(agent, (x, y, z)))
 
     def change_speed(self, direction: int) -> None:
         """One notch faster (+1) or slower (-1), in simulated time per second; the time step stays what it is."""
@@ -481,10 +483,10 @@ class Controller:
     def set_pace(self, pace: float | None) -> None:
         """Run at a speed, fs of simulated time per second, or flat out; play a trajectory at it, or every frame."""
         if self._player is not None:
-            self._send(self._player, SetPace(pace))
+            self._send(self._player.send, SetPace(pace))
             return
         self.pace = pace
-        self._send(self._runner, SetPace(pace))
+        self._send(self._runner.send, SetPace(pace))
         self._views.commands.show_pace(pace)
 
     def restart(self, **changes: object) -> None:
@@ -495,7 +497,7 @@ class Controller:
             self.notify(Level.ERROR, str(error))
             return
         self._leave()
-        self._send(self._runner, Restart(setup))
+        self._send(self._runner.send, Restart(setup))
 
     def load_model(self, name_or_path: str | Path) -> None:
         """Go on with another model; where nothing could be built yet, start with it."""
@@ -503,24 +505,24 @@ class Controller:
         if self._runner.status().run_state is RunState.FAILED:
             self.restart(model=str(name_or_path))
         else:
-            self._send(self._runner, LoadModel(name_or_path))
+            self._send(self._runner.send, LoadModel(name_or_path))
 
     def start_recording(self, path: Path, every: int, *, force: bool = False) -> None:
-        self._send(self._runner, StartRecording(path, every, force))
+        self._send(self._runner.send, StartRecording(path, every, force))
 
     def stop_recording(self) -> None:
-        self._send(self._runner, StopRecording())
+        self._send(self._runner.send, StopRecording())
 
     def export_history(self, path: Path, *, force: bool = False) -> None:
-        self._send(self._runner, ExportHistory(path, force))
+        self._send(self._runner.send, ExportHistory(path, force))
 
     def save_session(self, path: Path, window: str, *, force: bool = False) -> None:
         """Save a session with what the window wants to find again."""
-        self._send(self._runner, SaveSession(path, window, force))
+        self._send(self._runner.send, SaveSession(path, window, force))
 
     def open_session(self, path: Path) -> None:
         self._leave()
-        self._send(self._runner, OpenSession(path))
+        self._send(self._runner.send, OpenSession(path))
 
     def notify(self, level: Level, text: str) -> None:
         """Tell the user something in one sentence."""
@@ -541,8 +543,8 @@ class Controller:
 
     # --- inside ---
 
-    def _send(self, source: Source, command: Command) -> None:
-        source.send(command)
+    def _send(self, send: Callable[[C], None], command: C) -> None:
+        send(command)
         self.asked()
 
     @property
@@ -555,7 +557,7 @@ class Controller:
             status = self._runner.status()
             self._resume = status.run_state is RunState.RUNNING
             if status.run_state in (RunState.RUNNING, RunState.QUENCHING):
-                self._send(self._runner, Pause())
+                self._send(self._runner.send, Pause())
             self._live = (self._live[0], self.frame)
         else:
             self._player.close(CLOSING_TIME)
@@ -632,7 +634,7 @@ class Controller:
         if self._unsent:
             self._unsent = False
             self._sent_at = now
-            self._send(self._runner, SetParameters(self._asked))
+            self._send(self._runner.send, SetParameters(self._asked))
 
     def _take(self, event: Event) -> None:
         match event:
@@ -644,7 +646,7 @@ class Controller:
                 self._live = (event, None)
                 if self._run_when_loaded:
                     self._run_when_loaded = False
-                    self._send(self._runner, Run())
+                    self._send(self._runner.send, Run())
                 if self._player is not None:
                     self._views.panel.show_loaded(setup, model_name, topology.n_agents)
                     return
