@@ -80,9 +80,13 @@ def stroke(look: Pen, colours: theme.Colours) -> QPen:
     """
     ink, ground = QColor(getattr(colours, look.colour)), QColor(colours.panel)
     part = look.opacity
-    mixed = QColor(
-        *(round(part * a + (1 - part) * b) for a, b in zip(ink.toTuple()[:3], ground.toTuple()[:3], strict=True))
+    red, green, blue = (
+        part * a + (1.0 - part) * b
+        for a, b in zip(
+            (ink.redF(), ink.greenF(), ink.blueF()), (ground.redF(), ground.greenF(), ground.blueF()), strict=True
+        )
     )
+    mixed = QColor.fromRgbF(red, green, blue)
     pen = pg.mkPen(mixed, width=look.width, style=Qt.PenStyle.DashLine if look.dashed else Qt.PenStyle.SolidLine)
     assert isinstance(pen, QPen)
     return pen
