@@ -111,6 +111,20 @@ def loss(window: MainWindow) -> None:
     wait(5.0)
 
 
+def fit(window: MainWindow) -> None:
+    """A small loss, fitted beside the simulation: errors and parity."""
+    fitting, panel = window.fitting, window.fitting.panel
+    fitting.dock.raise_()
+    panel.add(panel.data[0].with_name("cnnp_holdout.h5"))
+    panel.list.setCurrentRow(0)
+    panel.remove.click()
+    panel.radial.show_value(4)
+    panel.max_rank.show_value(1)
+    panel.fit.click()
+    wait(900.0, lambda: fitting.model is not None or fitting._job is None)
+    wait(1.0)
+
+
 SCENES: dict[str, Scene] = {
     "view": view,
     "picking": picking,
@@ -119,6 +133,7 @@ SCENES: dict[str, Scene] = {
     "analyses": analyses,
     "doubt": doubt,
     "loss": loss,
+    "fit": fit,
 }
 
 

@@ -88,6 +88,17 @@ SPECS: dict[str, Spec] = {
         "Back to the simulation", "Close the trajectory; the simulation goes on where it was", ("Ctrl+W",), "close",
         "Back", group="Trajectory",
     ),
+    "remove_molecule": Spec(
+        "Remove", "Take the picked molecule out; the others close the gap", ("Delete",), group="Simulation"
+    ),
+    "add_molecule": Spec(
+        "Add", "Put a molecule of water where there is room, near the picked agent or anywhere", ("Insert",),
+        group="Simulation",
+    ),
+    "take_back": Spec(
+        "Take back", "Everything as it was before the last heating, kick, removal or addition", ("Ctrl+Alt+Z",),
+        group="Simulation",
+    ),
     "open_model": Spec("Open model…", "Go on with the loss model of a file", ("Ctrl+O",), "model", group="Files"),
     "open_structure": Spec(
         "Open structure…", "Start again from the agents and the box of a file", ("Ctrl+Shift+O",), "structure",
@@ -148,6 +159,8 @@ SPECS: dict[str, Spec] = {
         "Save doubtful frames…", "Write the frames that were in doubt to a file that 'mldsim label' takes",
         group="Analysis",
     ),
+    "fit": Spec("Fit a loss", "Show the dock Fit; where it is shown, fit", ("Ctrl+Shift+F",), group="Analysis"),
+    "cancel_fit": Spec("Cancel the fit", "Stop fitting or labelling; nothing of it is kept", group="Analysis"),
     "analysis_table": Spec(
         "Save analysis as a table…", "Save the curve that is shown, its reference and their errors", group="Analysis"
     ),

@@ -23,6 +23,7 @@ from mldsim.errors import InputError, MldsimError
 from mldsim.frames import Frame, Mailbox, Pull, Samples, ThermoTable, Topology
 from mldsim.gui.viewmodel import Curves, StatusLine, curves, next_pace, playback_paces, status_line
 from mldsim.messages import (
+    AddMolecule,
     Applied,
     Command,
     Event,
@@ -44,6 +45,7 @@ from mldsim.messages import (
     PullMolecule,
     Quench,
     Release,
+    RemoveMolecule,
     Reset,
     Restart,
     Run,
@@ -58,6 +60,7 @@ from mldsim.messages import (
     Status,
     Step,
     StopRecording,
+    TakeBack,
 )
 from mldsim.parameters import Parameters, Setup
 from mldsim.playback import PICTURES_PER_SECOND, Player
@@ -470,6 +473,22 @@ class Controller:
         """Add a velocity, (3,) angstrom/fs, to the molecule of an agent."""
         x, y, z = (float(part) for part in velocity)
         self._send(self._runner.send, Kick(agent, (x, y, z)))
+
+    def remove_molecule(self, agent: int) -> None:
+        """Take the molecule of an agent out."""
+        self._runner.send(RemoveMolecule(agent))
+
+    def add_molecule(self, agent: int | None) -> None:
+        """Put a molecule of water where there is room: near an agent, or anywhere."""
+        near = None
+        if agent is not None and self.frame is not None:
+            x, y, z = (float(part) for part in self.frame.positions[agent])
+            near = (x, y, z)
+        self._runner.send(AddMolecule(near))
+
+    def take_back(self) -> None:
+        """Back to where everything was before the last touch."""
+        self._runner.send(TakeBack())
 
     def change_speed(self, direction: int) -> None:
         """One notch faster (+1) or slower (-1), in simulated time per second; the time step stays what it is."""

@@ -35,6 +35,7 @@ from mldsim.gui.dialogs.keys import KeysDialog
 from mldsim.gui.dialogs.palette import Palette
 from mldsim.gui.dialogs.run import RunDialog
 from mldsim.gui.dialogs.save import EXPORTS, PictureDialog, RecordDialog, SaveDialog
+from mldsim.gui.fitting import Fitting
 from mldsim.gui.instruments import Instruments
 from mldsim.gui.opening import Opening, open_file
 from mldsim.gui.panels.agents import AgentsPanel
@@ -65,7 +66,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 VIEW_TOGGLES = ("bonds", "hydrogen_bonds", "box", "axes", "orthographic", "fog")
-TOUCH = ("heat", "cool", "kick")
+TOUCH = ("heat", "cool", "kick", "remove_molecule", "add_molecule", "take_back")
 HEAT, KICK = 1.5, 0.015
 """What one heating multiplies kinetic energy by, and the velocity of a kick, angstrom/fs: 0.2 eV for water."""
 CAMERA_COMMANDS = ("view_reset", "focus", "axis_x", "axis_y", "axis_z")
@@ -143,6 +144,7 @@ class MainWindow(QMainWindow):
         self._build_centre()
         self._build_docks()
         self.instruments = Instruments(self, self._plots_dock, self, runner)
+        self.fitting = Fitting(self, self._plots_dock, self, runner)
         self._build_tool_bar()
         self.picks = Picks(
             self.viewport,
@@ -170,6 +172,7 @@ class MainWindow(QMainWindow):
         self.viewport.widget.setFocus()
         self.controller.start()
         self.instruments.start()
+        self.fitting.start()
         self._pulse.start()
 
     @property
@@ -366,6 +369,7 @@ class MainWindow(QMainWindow):
         self.plots.colour(self._colours)
         self.tracks.colour(self._colours)
         self.instruments.colour(self._colours)
+        self.fitting.panel.colour(self._colours)
         self.notices.colour(self._colours)
         self.viewport.set_theme(name)
         self.controller.redraw_plots()
@@ -409,7 +413,7 @@ class MainWindow(QMainWindow):
     def restore_layout(self) -> None:
         """Bring all docks back to where they were made."""
         self.restoreState(self._default_layout, LAYOUT_VERSION)
-        for dock in (*self._docks(), *self.instruments.docks):
+        for dock in (*self._docks(), *self.instruments.docks, self.fitting.dock):
             dock.show()
         self._panel_dock.raise_()
         self._plots_dock.raise_()
@@ -424,6 +428,7 @@ class MainWindow(QMainWindow):
         self.hide()
         QGuiApplication.sync()
         self.instruments.close()
+        self.fitting.close()
         if not self.controller.close():
             log.warning("The simulation did not end in time; a recording is valid up to its last flush.")
         self.closed.emit()
@@ -541,6 +546,7 @@ class MainWindow(QMainWindow):
         self._fill(analysis, "average_anew", "analysis_table", "analysis_picture", None)
         self._fill(analysis, "watch_doubt", "pause_on_doubt", "save_doubtful", None)
         self._fill(analysis, "freeze_plots", "follow_plots", "thermo_table")
+        self._fill(analysis, None, "fit", "cancel_fit")
         view = menus.addMenu("&View")
         self._colouring_actions = self._choices(view.addMenu("Colour by"), COLOURING_NAMES, self.set_colouring)
         self._style_actions = self._choices(view.addMenu("Draw as"), STYLE_NAMES, self.set_style)
@@ -548,7 +554,7 @@ class MainWindow(QMainWindow):
         self._theme_actions = self._choices(
             view.addMenu("Theme"), {Theme.DARK: "Dark", Theme.LIGHT: "Light"}, self.set_theme
         )
-        for dock in (*self._docks(), *self.instruments.docks):
+        for dock in (*self._docks(), *self.instruments.docks, self.fitting.dock):
             view.addAction(dock.toggleViewAction())
         self._fill(view, "restore_layout", None, "full_screen")
         self._fill(menus.addMenu("&Help"), "palette", "keys", "about")
@@ -614,6 +620,9 @@ class MainWindow(QMainWindow):
             "heat": lambda: self._heat(HEAT),
             "cool": lambda: self._heat(1.0 / HEAT),
             "kick": self._kick,
+            "remove_molecule": self._remove_molecule,
+            "add_molecule": lambda: controller.add_molecule(self.picks.picked[-1] if self.picks.picked else None),
+            "take_back": controller.take_back,
             "clear": self.picks.clear,
             "find": self._find_agent,
             "follow_plots": self._follow_plots,
@@ -622,6 +631,7 @@ class MainWindow(QMainWindow):
             "keys": self._show_keys,
             "about": self._show_about,
             **self.instruments.commands,
+            **self.fitting.commands,
         }
         for name, command in commands.items():
             self.actions_[name].triggered.connect(lambda _=False, command=command: command())
@@ -747,6 +757,12 @@ class MainWindow(QMainWindow):
             self.notices.show_notice(Level.INFO, "Pick an agent first: its molecule is kicked away from you.")
             return
         self.controller.kick(self.picks.picked[-1], -KICK * self.viewport.camera.rotation()[2])
+
+    def _remove_molecule(self) -> None:
+        if not self.picks.picked:
+            self.notices.show_notice(Level.INFO, "Pick an agent first: its molecule is taken out.")
+            return
+        self.controller.remove_molecule(self.picks.picked[-1])
 
     def _show_palette(self) -> None:
         menus = [action.menu() for action in self.menuBar().actions()]

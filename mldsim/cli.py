@@ -725,6 +725,8 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep-bad-frames", action="store_true",
                         help="fit also frames whose labels no fit of the others explains")  # fmt: skip
     parser.add_argument("--keep", type=Path, metavar="SUMS.h5", help="keep the sums, to be extended later")
+    parser.add_argument("--parity", type=Path, metavar="FILE.csv",
+                        help="write a sample of forces beside their labels, for a plot")  # fmt: skip
     parser.add_argument("--extend", type=Path, metavar="SUMS.h5",
                         help="fit the frames together with those of kept sums, which are not read again")  # fmt: skip
     parser.add_argument("--holdout", type=_float, default=0.1, metavar="FRACTION", help="of the frames, never fitted")
@@ -767,6 +769,7 @@ def _fit_settings(options: argparse.Namespace, known: Kept | None) -> FitSetting
 
 
 def _fit(options: argparse.Namespace) -> int:
+    from mldsim.analysis.forces import ForceSample, write_parity
     from mldsim.crossval import table
     from mldsim.dataset import divide, split
     from mldsim.inference import force_errors, infer
@@ -784,6 +787,8 @@ def _fit(options: argparse.Namespace) -> int:
         _check_output(options.keep, options.force)
         if options.keep.absolute() == options.output.absolute():
             raise InputError("--keep and --output name the same file; give the sums a name of their own.")
+    if options.parity:
+        _check_output(options.parity, options.force)
     began = time.perf_counter()
     systems = _frames(options, options.data)
     _check_cutoff(systems, settings.cutoff)
@@ -815,10 +820,13 @@ def _fit(options: argparse.Namespace) -> int:
             "labels of different theory should not be mixed."
         )
     errors: dict[str, ForceErrors | None] = {"train": None, "holdout": None}
+    samples: dict[str, ForceSample] = {}
     for part, frames in (("train", _without(train, numbers, found.bad_frames)), ("holdout", holdout)):
         if frames:
+            samples[part] = ForceSample(model.symbols)
             with progress_bar(f"Errors, {part}") as report:
-                errors[part] = _checked(force_errors(model, frames, report))
+                found_errors = errors[part] = _checked(force_errors(model, frames, report, samples[part]))
+            print(_error_line(part, found_errors), flush=True)
     result: dict[str, Any] = {part: one.to_json() if one else None for part, one in errors.items()}
     result |= {
         "parameters": model.n_parameters,
@@ -844,6 +852,8 @@ def _fit(options: argparse.Namespace) -> int:
     save_model(replace(model, card=card), options.output, force=options.force)
     if options.keep:
         save_sums(found.kept, options.keep)
+    if options.parity:
+        write_parity(samples, options.parity)
     if found.chosen is not None:
         print(table(found.trials, found.chosen))
     print(f"{options.output}: {model.n_parameters} parameters, fitted in {result['seconds']:.1f} s.")
@@ -853,9 +863,6 @@ def _fit(options: argparse.Namespace) -> int:
             f"bounded below: force error {told['train_force_rmse_meV_A']:.1f} meV/Å on the fitted frames, "
             f"where the free fit has {told['free_train_force_rmse_meV_A']:.1f}."
         )
-    for part, one in errors.items():
-        if one:
-            print(_error_line(part, one))
     if options.json:
         _print_json(result)
     return DONE

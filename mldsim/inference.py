@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mldsim.analysis.forces import ForceSample
 from mldsim.bounded import bounded_solution
 from mldsim.channels import Sample, find_channels
 from mldsim.crossval import Trial, cross_validate
@@ -657,8 +658,13 @@ def witness_settings(settings: FitSettings, smallest_edge: float, n_species: int
     return replace(richer, order=max(settings.order, 2))
 
 
-def force_errors(model: LossModel, systems: Sequence[LabelledFrames], progress: Progress | None = None) -> ForceErrors:
-    """Errors of the model's forces on labelled frames, in float64.
+def force_errors(
+    model: LossModel,
+    systems: Sequence[LabelledFrames],
+    progress: Progress | None = None,
+    sample: ForceSample | None = None,
+) -> ForceErrors:
+    """Errors of the model's forces on labelled frames, in float64; `sample` is given every frame too.
 
     Raises
     ------
@@ -679,7 +685,10 @@ def force_errors(model: LossModel, systems: Sequence[LabelledFrames], progress: 
         for positions, labels, box in zip(system.positions, system.forces, system.boxes, strict=True):
             if evaluator is None or not np.array_equal(evaluator.box, box):
                 evaluator = Evaluator(model, species, box, device=DeviceKind.CPU, precision=Precision.DOUBLE)
-            error = evaluator(positions).forces - labels
+            forces = evaluator(positions).forces
+            if sample is not None:
+                sample.add(system.symbols, labels, forces)
+            error = forces - labels
             for a in range(len(model.symbols)):
                 mine = species == a
                 sums[a] += (

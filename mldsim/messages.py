@@ -90,6 +90,18 @@ class Engine(Protocol):
         """Add a velocity, (3,) angstrom/fs, to the molecule of an agent."""
         ...
 
+    def remove_molecule(self, agent: int) -> None:
+        """Take the molecule of an agent out."""
+        ...
+
+    def add_molecule(self, near: NDArray[np.float64] | None = None) -> None:
+        """Put a molecule of water where there is room, nearest to a place, (3,) angstrom, or anywhere."""
+        ...
+
+    def take_back(self) -> None:
+        """Back to where everything was before the last touch."""
+        ...
+
     def set_model(self, name_or_path: str | Path) -> None:
         """Go on with another loss model; raises InputError and keeps the old one when it does not fit."""
         ...
@@ -254,6 +266,25 @@ class Kick:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoveMolecule:
+    """Take the molecule of an agent out of the box."""
+
+    agent: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddMolecule:
+    """Put a molecule of water where there is room, nearest to a place, (3,) angstrom, or anywhere."""
+
+    near: tuple[float, float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TakeBack:
+    """Back to where everything was before the last heating, kick, new velocities, removal or addition."""
+
+
+@dataclass(frozen=True, slots=True)
 class LoadModel:
     """Go on with another loss model: the name of a shipped one or a file."""
 
@@ -374,6 +405,9 @@ Command = (
     | Release
     | Heat
     | Kick
+    | RemoveMolecule
+    | AddMolecule
+    | TakeBack
     | LoadModel
     | StartRecording
     | StopRecording
@@ -535,6 +569,8 @@ class Status:
         The run with an end that is under way, or was the last; None for one without.
     playback : Playback or None
         When it is a trajectory that is played, and not a simulation.
+    exports : int
+        How many exports have come to their end, good or bad.
     loss_edit : str
         What is changed of the fitted loss; empty where nothing is.
     """
@@ -557,4 +593,5 @@ class Status:
     pace: float | None = None
     stretch: Stretch | None = None
     playback: Playback | None = None
+    exports: int = 0
     loss_edit: str = ""

@@ -1,12 +1,21 @@
-"""Progress of long work on a terminal: a bar with the remaining time, or a line now and then in a log file."""
+"""Progress of long work: a bar with the remaining time on a terminal, a line now and then in a log file, and JSON lines
+for a program that asks for them."""
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Protocol
+
+FOR_PROGRAMS = "MLDSIM_PROGRESS"
+"""Of the environment; with the value ``json`` every step is a line with title, fraction, what and left_s (seconds)."""
+
+_STEP_INTERVAL = 0.2
+"""Seconds between two such lines."""
 
 
 class Report(Protocol):
@@ -29,7 +38,9 @@ def tell(text: str) -> None:
 @contextmanager
 def progress_bar(title: str) -> Iterator[Report]:
     """Show progress on standard error while the block runs; standard output stays free for results."""
-    if sys.stderr is not None and sys.stderr.isatty():
+    if os.environ.get(FOR_PROGRAMS) == "json":
+        yield from _steps(title)
+    elif sys.stderr is not None and sys.stderr.isatty():
         yield from _bar(title)
     else:
         yield from _lines(title)
@@ -79,4 +90,21 @@ def _lines(title: str) -> Iterator[Report]:
         left = f", {(now - began) * (1.0 / fraction - 1.0):.0f} s left" if 0.0 < fraction < 1.0 else ""
         tell(f"{title}: {100 * fraction:.0f} % {what}".rstrip() + left)
 
+    yield report
+
+
+def _steps(title: str) -> Iterator[Report]:
+    began = time.monotonic()
+    last = -_STEP_INTERVAL
+
+    def report(fraction: float, what: str = "") -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < _STEP_INTERVAL and fraction < 1.0:
+            return
+        last = now
+        left = (now - began) * (1.0 / fraction - 1.0) if 0.0 < fraction <= 1.0 else None
+        tell(json.dumps({"title": title, "fraction": fraction, "what": what, "left_s": left}))
+
+    report(0.0)
     yield report

@@ -24,6 +24,7 @@ from mldsim.edits import FITTED
 from mldsim.errors import Cancelled, InputError, MldsimError
 from mldsim.frames import Frame, Mailbox, Samples, SampleSeries, ThermoTable
 from mldsim.messages import (
+    AddMolecule,
     Applied,
     Command,
     Engine,
@@ -48,6 +49,7 @@ from mldsim.messages import (
     Quench,
     RecordingStatus,
     Release,
+    RemoveMolecule,
     Reset,
     Restart,
     Run,
@@ -63,6 +65,7 @@ from mldsim.messages import (
     Stopped,
     StopRecording,
     Stretch,
+    TakeBack,
     WatchDoubt,
 )
 from mldsim.parameters import Parameters, Setup, ThermostatKind
@@ -202,6 +205,7 @@ class Runner:
         self._recording: _Recording | None = None
         self._waiting = False
         self._export: threading.Thread | None = None
+        self._exports = 0
         self._status = Status(RunState.STARTING, self._message)
 
     # --- for any thread ---------------------------------------------------------------------------------------------
@@ -547,6 +551,7 @@ class Runner:
             memory_frames=len(self._history),
             doubtful_frames=len(self._watch.history),
             doubt_refused=self._watch.refused,
+            exports=self._exports,
             loss_edit=engine.parameters.loss.words() if engine else "",
         )
 
@@ -630,7 +635,10 @@ class Runner:
                 self._steps_left = n
             case Reset():
                 self._stop_recording("the simulation went back to its start")
+                n_agents = engine.topology.n_agents
                 engine.reset()
+                if engine.topology.n_agents != n_agents:
+                    self._tell_other_agents(engine)
                 self._events.append(Applied(engine.parameters))
                 self._begin(engine)
                 self._message = ""
@@ -668,6 +676,12 @@ class Runner:
             case Kick(agent, velocity):
                 engine.kick(agent, np.array(velocity))
                 self._show_present()
+            case RemoveMolecule(agent):
+                self._touch(engine, lambda: engine.remove_molecule(agent))
+            case AddMolecule(near):
+                self._touch(engine, lambda: engine.add_molecule(None if near is None else np.array(near)))
+            case TakeBack():
+                self._touch(engine, engine.take_back)
             case LoadModel(name_or_path):
                 self._load(engine, name_or_path)
             case LookBack():
@@ -686,6 +700,25 @@ class Runner:
                 self._start_export(engine, path, force, self._history.frames())
             case SaveDoubtful(path, force):
                 self._start_export(engine, path, force, self._watch.frames())
+
+    def _touch(self, engine: Engine, change: Callable[[], None]) -> None:
+        """Make a change after which there may be other agents, or an earlier time."""
+        before, step = engine.topology, self._step
+        change()
+        self._series = None
+        if not np.array_equal(before.species, engine.topology.species):
+            self._tell_other_agents(engine)
+        self._show_present()
+        if self._step < step:
+            self._forget_future()
+
+    def _tell_other_agents(self, engine: Engine) -> None:
+        self._stop_recording("there are other agents now")
+        self._history.clear()
+        self._watch.forget(system=True)
+        self._seconds_per_step = None
+        self.mailbox.take()
+        self._tell_loaded(engine)
 
     def _go_on_until(self, stretch: Stretch | None) -> None:
         self._stretch = stretch
@@ -871,6 +904,9 @@ class Runner:
             self._tell_unexpected("The export stopped", error)
         else:
             self._tell(Level.INFO, f"Exported {len(frames)} frames to {path}.")
+        finally:
+            self._exports += 1
+            self._commands.put(None)  # wakes a worker that stands, so that its status tells
 
     def _wind_up(self) -> None:
         """Bring files to their end."""

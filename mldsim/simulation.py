@@ -5,10 +5,10 @@ Accounts. K is the kinetic energy of all agents, L the sum of their losses. For 
     conserved = K + L + energy of the thermostat's bath + energy booked at interventions
 
 stays constant up to the error of the time step. An intervention is a change of thermostat, target, coupling time,
-model or its terms (`mldsim.edits`), a quench, new velocities, heat given to a region, or a kick: the jump that it makes
-is booked, so that the curve goes on where it was and its drift is the integrator's alone. While a molecule is pulled
-the energy of the spring (`external`) is part of the conserved quantity, and what the hand does by moving, grabbing and
-letting go is booked.
+model or its terms (`mldsim.edits`), a quench, new velocities, heat given to a region, a kick, or a molecule that is
+taken out or put in (`mldsim.hands`): the jump that it makes is booked, so that the curve goes on where it was and its
+drift is the integrator's alone. While a molecule is pulled the energy of the spring (`external`) is part of the
+conserved quantity, and what the hand does by moving, grabbing and letting go is booked.
 For own scope there is no such quantity and it is not a number. `heat` is what the
 thermostats have given to the agents since the start.
 
@@ -20,6 +20,7 @@ which also keeps the whole box from drifting out of the picture.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -37,6 +38,7 @@ from mldsim.errors import InputError, LeftPhysics, WorkFailed
 from mldsim.evaluator import Evaluation, Evaluator
 from mldsim.external import Spring
 from mldsim.frames import Frame, Pull, ThermoRow, Topology
+from mldsim.hands import with_water, without_molecule
 from mldsim.integrators import Descent, largest_force
 from mldsim.kernels import motion
 from mldsim.loss import LossModel, Scope, load_model
@@ -79,6 +81,9 @@ MOST_DOUBTED = 30_000
 
 FASTEST_KICK = 0.1
 """angstrom/fs; a molecule of water has 9.3 eV at it, far above every guard."""
+
+MOST_TAKEN_BACK = 5
+"""States that are kept to be taken back to."""
 
 QUENCHED_FORCE = 0.01
 """eV/angstrom; a quench is done when no agent feels a longer force."""
@@ -165,6 +170,7 @@ class Simulation:
         self._run = Run(state, forces(state.positions), self._new_thermostat(state))
         self._stepper = self._make_stepper(self._run, forces, model)
         self._descent: Descent | None = None
+        self._before: deque[Checkpoint] = deque(maxlen=MOST_TAKEN_BACK)
         self._booked = 0.0
         self._heat_before = 0.0
         self._fit_topology()
@@ -368,6 +374,7 @@ class Simulation:
 
     def new_velocities(self) -> None:
         """Draw all velocities anew: Maxwell-Boltzmann, zero momentum, exactly the target temperature."""
+        self._remember()
         with self._intervention():
             observables.draw_velocities(self._state, self.target, self.degrees_of_freedom)
 
@@ -419,6 +426,7 @@ class Simulation:
         if not 0.0 <= factor <= 100.0:
             raise InputError(f"Kinetic energy can be multiplied by 0 to 100; {factor:g} was given.")
         state = self._state
+        self._remember()
         with self._intervention():
             masses = state.masses[agents]
             drift = np.einsum("i,ij->j", masses, state.velocities[agents]) / masses.sum()
@@ -443,9 +451,79 @@ class Simulation:
         state = self._state
         molecule = molecules_of(state.n_agents, state.bonds)
         kicked = molecule == molecule[agent]
+        self._remember()
         with self._intervention():
             state.velocities[kicked] += velocity
             state.velocities -= np.asarray(velocity) * (state.masses[kicked].sum() / state.masses.sum())
+
+    def remove_molecule(self, agent: int) -> None:
+        """Take the molecule of an agent out; the loss and the kinetic energy that go with it are booked.
+
+        Raises
+        ------
+        InputError
+            If there is no such agent, or it is the last molecule.
+        """
+        self._check_agents(np.array([agent]))
+        self._go_on_with(without_molecule(self._state, agent))
+
+    def add_molecule(self, near: Array | None = None) -> None:
+        """Put a molecule of water where there is room, nearest to a place, (3,) angstrom, or anywhere.
+
+        Agents that are too close then are moved apart, as at the start of a box.
+
+        Raises
+        ------
+        InputError
+            If there is no room, or the model does not know O and H.
+        WorkFailed
+            If the strain of the new one cannot be relaxed.
+        """
+        state = with_water(self._state, near, self.target, self._model.masses)
+        forces = self._make_forces(self._model, state)
+        common = self._model.scope is Scope.SHARED
+        _relax(state, forces(state.positions), forces, Descent(common=common), RELAXED_FORCE, math.inf)
+        observables.remove_drift(state)
+        self._go_on_with(state)
+
+    def take_back(self) -> None:
+        """Back to where everything was before the last heating, kick, new velocities, removal or addition.
+
+        Raises
+        ------
+        InputError
+            If there was none.
+        """
+        if not self._before:
+            raise InputError("There is nothing to take back.")
+        before = self._before.pop()
+        self._go_on_with(before.state.copy(), remember=False)
+        self._run.state.velocities[:] = before.state.velocities  # to the last digit, which a new thermostat rounds
+        if before.parameters.thermostat is self._parameters.thermostat:
+            self._thermostat.variables = before.thermostat
+            self._heat_before = before.heat_before
+        self._booked = before.booked
+        self._stepper.forget()
+        self._forget_snapshots()
+
+    def _go_on_with(self, state: State, *, remember: bool = True) -> None:
+        """Go on with another state, which may have other agents."""
+        forces = self._make_forces(self._model, state)
+        evaluation = forces(state.positions)
+        if remember:
+            self._remember()
+        with self._intervention():
+            self._forces = forces
+            self._run = Run(state, evaluation, self._thermostat)
+            self._stepper = self._make_stepper(self._run, forces, self._model)
+            self._older, self._newer = _Snapshot.empty(state), _Snapshot.empty(state)
+            self._descent = None
+            self._fit_topology()
+            self._change_thermostat()
+
+    def _remember(self) -> None:
+        """Keep all as it is, to be taken back to."""
+        self._before.append(self.checkpoint())
 
     def _check_agents(self, agents: NDArray[np.int64]) -> None:
         n_agents = self._state.n_agents
@@ -505,6 +583,7 @@ class Simulation:
             self._run = Run(state, evaluation, self._thermostat)
             self._stepper = self._make_stepper(self._run, forces, model)
             self._fitted, self._start = model, start
+            self._before.clear()
             self._parameters = replace(self._parameters, loss=FITTED)
             self._descent = None
             self._fit_topology()
@@ -518,6 +597,7 @@ class Simulation:
         """
         state = self._start.copy()
         self._parameters = self._parameters.begun_at(state.time)
+        self._older, self._newer = _Snapshot.empty(state), _Snapshot.empty(state)
         self._adopt(self._model, state, self._make_forces(self._model, state))
 
     def go_to(self, frame: Frame) -> None:

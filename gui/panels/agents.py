@@ -210,18 +210,18 @@ class AgentsPanel(Panel):
     def _build_touch(self, touch: list[QAction]) -> None:
         self._touch_part, column = self._part()
         column.addWidget(_heading("Touch"))
-        row = QHBoxLayout()
-        row.setSpacing(6)
-        for action in touch:
+        grid = QGridLayout()
+        grid.setSpacing(6)
+        for number, action in enumerate(touch):
             button = push_button(action.text(), action.toolTip())
             button.clicked.connect(lambda _=False, action=action: action.trigger())
-            row.addWidget(button, 1)
+            grid.addWidget(button, number // 3, number % 3)
         self.radius = NumberBox(0.0, 20.0, unit="Å")
         self.radius.show_value(self.REGION)
         self.radius.setToolTip("How far from the agent heating and cooling reach; whole molecules are taken")
         self.radius.setFixedWidth(70)
-        row.addWidget(self.radius)
-        column.addLayout(row)
+        grid.addWidget(self.radius, 0, 3)
+        column.addLayout(grid)
 
     def _build_loss(self) -> None:
         self._loss_part, column = self._part()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mldsim.analysis.periodic import nearest
 from mldsim.analysis.statistics import BlockMean, Number
+from mldsim.files import whole_file
 from mldsim.molecules import molecules_of
 
 Array = NDArray[np.float64]
@@ -19,6 +21,55 @@ when the motion of a rigid body is taken off."""
 
 SHOWN = 3000
 """Components of force per species that are kept for a parity plot."""
+
+
+class ForceSample:
+    """A fair sample of the components of labels and forces of each species, for a parity plot.
+
+    Parameters
+    ----------
+    symbols : sequence of str
+    """
+
+    def __init__(self, symbols: Sequence[str]) -> None:
+        self.symbols = tuple(symbols)
+        self._rng = np.random.default_rng(0)
+        self._shown = {symbol: np.empty((0, 3)) for symbol in self.symbols}
+
+    def add(self, names: Sequence[str], labels: Array, forces: Array) -> None:
+        """Take one frame: symbol of each agent, labels and forces (n_agents, 3), eV/angstrom."""
+        species = np.array([self.symbols.index(name) for name in names])
+        for row, symbol in enumerate(self.symbols):
+            mine = species == row
+            self._keep(symbol, labels[mine].ravel(), forces[mine].ravel())
+
+    def of(self, symbol: str) -> tuple[Array, Array]:
+        """Labels and forces of the model, each (at most `SHOWN`,), eV/angstrom."""
+        return self._shown[symbol][:, 1], self._shown[symbol][:, 2]
+
+    def _keep(self, symbol: str, labels: Array, forces: Array) -> None:
+        """Those with the smallest of random keys stay."""
+        new = np.column_stack([self._rng.random(len(labels)), labels, forces])
+        together = np.concatenate([self._shown[symbol], new])
+        if len(together) > SHOWN:
+            together = together[np.argpartition(together[:, 0], SHOWN)[:SHOWN]]
+        self._shown[symbol] = together
+
+
+def write_parity(samples: Mapping[str, ForceSample], path: Path) -> None:
+    """Write samples, by the part of the frames that they are of, as comma-separated values: part, species, eV/angstrom.
+
+    Raises
+    ------
+    WorkFailed
+        If the file cannot be written.
+    """
+    with whole_file(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
+        file.write("part,species,label_eV_A,model_eV_A\n")
+        for part, sample in samples.items():
+            for symbol in sample.symbols:
+                for label, force in zip(*sample.of(symbol), strict=True):
+                    file.write(f"{part},{symbol},{label:.6g},{force:.6g}\n")
 
 
 class ForceComparison:
@@ -40,8 +91,7 @@ class ForceComparison:
         n = len(self.symbols) + len(PARTS)
         # Of each species and part: squared error, squared label, number of components.
         self._sums = BlockMean((n, 3))
-        self._rng = np.random.default_rng(0)
-        self._shown = {symbol: np.empty((0, 3)) for symbol in self.symbols}
+        self._sample = ForceSample(self.symbols)
 
     def add(
         self,
@@ -67,10 +117,10 @@ class ForceComparison:
         error = forces - labels
         sample = np.zeros((len(self.symbols) + len(PARTS), 3))
         species = np.array([self.symbols.index(name) for name in names])
-        for row, symbol in enumerate(self.symbols):
+        for row in range(len(self.symbols)):
             mine = species == row
             sample[row] = (error[mine] ** 2).sum(), (labels[mine] ** 2).sum(), 3 * mine.sum()
-            self._keep(symbol, labels[mine].ravel(), forces[mine].ravel())
+        self._sample.add(names, labels, forces)
         molecule = molecules_of(len(names), bonds)
         in_molecule = np.bincount(molecule)[molecule] > 1
         split = [rigid_parts(molecule, masses, positions, box, values) for values in (error, labels)]
@@ -79,14 +129,6 @@ class ForceComparison:
             sample[row] = (wrong[chosen] ** 2).sum(), (whole[chosen] ** 2).sum(), 3 * chosen.sum()
         self._sums.add(sample)
 
-    def _keep(self, symbol: str, labels: Array, forces: Array) -> None:
-        """A fair sample of all pairs: those with the smallest of random keys."""
-        new = np.column_stack([self._rng.random(len(labels)), labels, forces])
-        together = np.concatenate([self._shown[symbol], new])
-        if len(together) > SHOWN:
-            together = together[np.argpartition(together[:, 0], SHOWN)[:SHOWN]]
-        self._shown[symbol] = together
-
     @property
     def count(self) -> int:
         """Frames so far."""
@@ -94,7 +136,7 @@ class ForceComparison:
 
     def parity(self, symbol: str) -> tuple[Array, Array]:
         """A sample of components: labels and forces of the model, each (at most `SHOWN`,), eV/angstrom."""
-        return self._shown[symbol][:, 1], self._shown[symbol][:, 2]
+        return self._sample.of(symbol)
 
     def total(self) -> tuple[Number, float]:
         """Root mean square of the error of all components, and of the labels, eV/angstrom."""

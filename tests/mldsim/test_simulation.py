@@ -27,6 +27,7 @@ class ToyForces:
 
     device_name = "toy"
     device_reason = "for tests"
+    listed = None
 
     def __init__(self, model, state):
         self.scope, self.box, self.species = model.scope, state.box, state.species
