@@ -27,8 +27,9 @@ from mldsim.gui.theme import Theme
 from mldsim.gui.viewport import Colouring
 from mldsim.gui.viewport.scales import ColourMap, Scale
 from mldsim.messages import DoubtSettings
-from mldsim.parameters import Parameters, Setup
+from mldsim.parameters import Parameters, Setup, ThermostatKind
 from mldsim.runner import Runner
+from mldsim.schedules import Leg, Schedule
 
 FOLDER = Path(__file__).parent / "images" / "guide"
 SIZE = (1280, 800)
@@ -125,6 +126,18 @@ def fit(window: MainWindow) -> None:
     wait(1.0)
 
 
+def session(window: MainWindow) -> None:
+    """Something changed from a preset, and a schedule that heats and cools."""
+    controller = window.controller
+    window.presets.take("Hot water, 400 K")
+    controller.change(temperature=300.0, thermostat=ThermostatKind.CSVR)
+    wait(2.0, lambda: controller.applied.thermostat is ThermostatKind.CSVR)
+    controller.follow_schedule(Schedule((Leg(380.0, 1500.0), Leg(320.0, 1000.0)), repeats=True))
+    begun = controller.status().time
+    wait(400.0, lambda: controller.status().time > begun + 4000.0)
+    wait(1.0)
+
+
 SCENES: dict[str, Scene] = {
     "view": view,
     "picking": picking,
@@ -134,6 +147,7 @@ SCENES: dict[str, Scene] = {
     "doubt": doubt,
     "loss": loss,
     "fit": fit,
+    "sessions": session,
 }
 
 

@@ -61,6 +61,14 @@ SPECS: dict[str, Spec] = {
         "New velocities", "Draw all velocities anew at the target temperature", ("Ctrl+N",), "velocities",
         "New velocities", group="Simulation",
     ),
+    "schedule": Spec(
+        "Temperature schedule…", "Move the target temperature: heat, cool, or go up and down again and again",
+        ("Ctrl+Shift+H",), group="Simulation",
+    ),
+    "save_preset": Spec(
+        "Save as a preset…", "Keep what is set now under a name", ("Ctrl+Shift+N",), group="Simulation"
+    ),
+    "manage_presets": Spec("Manage presets…", "Rename and delete your own presets", group="Simulation"),
     "heat": Spec(
         "Heat", "Half as much again of kinetic energy around the picked agent; everywhere where nothing is picked",
         ("Ctrl+Up",), group="Simulation",
@@ -123,6 +131,9 @@ SPECS: dict[str, Spec] = {
         "Export trajectory…", "Write the frames that are kept in memory", ("Ctrl+E",), "export", group="Files"
     ),
     "picture": Spec("Save picture…", "Save the view as a picture", ("Ctrl+S",), "picture", "Picture", group="Files"),
+    "preferences": Spec(
+        "Preferences…", "Theme, folder, model at the start, threads, memory", ("Ctrl+,",), group="Files"
+    ),
     "quit": Spec("Quit", "Finish the recording and close the window", ("Ctrl+Q",), group="Files"),
     "view_reset": Spec("Reset view", "Show the whole box", ("R",), "view-reset", group="View"),
     "bonds": Spec("Bonds", "Show or hide the bonds", ("B",), checkable=True, group="View"),
@@ -168,11 +179,11 @@ SPECS: dict[str, Spec] = {
         "Save analysis as a picture…", "Save the analysis that is shown, for print", group="Analysis"
     ),
     "freeze_plots": Spec(
-        "Freeze plots", "Let the plots of the run stand while it goes on", ("Ctrl+T",), checkable=True,
+        "Freeze plots", "Let the plots of the run stand while it goes on", ("Ctrl+Shift+F",), checkable=True,
         group="Analysis",
     ),
     "follow_plots": Spec(
-        "Plots follow the run", "Undo zooming, panning and freezing in the plots of the run", ("Ctrl+L",),
+        "Plots follow the run", "Undo zooming, panning and freezing in the plots of the run", ("Ctrl+Shift+G",),
         group="Analysis",
     ),
     "thermo_table": Spec(

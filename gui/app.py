@@ -12,6 +12,8 @@ import threading
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +47,7 @@ def run_window(
     screenshot: Path | None = None,
     engine_factory: EngineFactory | None = None,
     settings: Path | None = None,
+    model_given: bool = True,
 ) -> int:
     """Open the window and stay until it is closed.
 
@@ -63,6 +66,8 @@ def run_window(
         Builds the engine in the worker; `mldsim.simulation.build_simulation` unless given.
     settings : Path
         File of the window's settings; the user's own unless given.
+    model_given : bool
+        Whether the model of the setup was asked for; if not, that of the settings is taken.
 
     Returns
     -------
@@ -85,11 +90,13 @@ def run_window(
 
         from mldsim.gui.main_window import MainWindow
         from mldsim.gui.preferences import Preferences
+        from mldsim.gui.settings import load_settings
     except ImportError as error:
         raise WorkFailed(
             f"The window cannot be opened because a library is missing ({error}); on Debian or Ubuntu install "
             f"'{SYSTEM_PACKAGES}', or use 'mldsim run', which needs no window."
         ) from None
+    from mldsim.loss import load_model
     from mldsim.runner import Runner
 
     application = QApplication.instance() or QApplication(["mldsim"])
@@ -101,8 +108,20 @@ def run_window(
     # The engine needs the interpreter for a moment in every step and would else wait five milliseconds for it while a
     # plot is drawn (software OpenGL, two cores, five starts each: 202 against 173 steps per second on average).
     sys.setswitchinterval(1e-3)
-    runner = Runner(engine_factory or _build_simulation, setup, parameters, paused=paused)
-    window = MainWindow(runner, setup, parameters, Preferences(settings))
+    preferences = Preferences(settings)
+    wanted = load_settings(preferences)
+    trouble = ""
+    if not model_given and wanted.model != setup.model:
+        try:
+            load_model(wanted.model)
+            setup = replace(setup, model=wanted.model)
+        except InputError as error:
+            trouble = f"{error} mldsim opens with {setup.model}; the preferences name another."
+    build = engine_factory or partial(_build_simulation, threads=wanted.threads)
+    runner = Runner(build, setup, parameters, paused=paused, memory=wanted.memory * 1_000_000)
+    window = MainWindow(runner, setup, parameters, preferences)
+    if trouble:
+        window.tell(Level.WARNING, trouble)
     smoke = _Smoke(window, quit_after, screenshot)
     window.closed.connect(application.quit)
     with _faults_become_notices(window), _interrupt_closes(window):
@@ -116,13 +135,16 @@ def run_window(
     return smoke.exit_code
 
 
-def _build_simulation(setup: Setup, parameters: Parameters, progress: Callable[[str], None]) -> Engine:
+def _build_simulation(
+    setup: Setup, parameters: Parameters, progress: Callable[[str], None], *, threads: int = 0
+) -> Engine:
     """Build the engine in the worker, on all cores but one: the window needs a core to stay smooth."""
     import numba
 
     from mldsim.simulation import build_simulation
 
-    numba.set_num_threads(max(1, numba.get_num_threads() - 1))
+    most = numba.config.NUMBA_NUM_THREADS
+    numba.set_num_threads(min(threads, most) if threads else max(1, most - 1))
     return build_simulation(setup, parameters, progress)
 
 

@@ -65,6 +65,7 @@ from mldsim.messages import (
 from mldsim.parameters import Parameters, Setup
 from mldsim.playback import PICTURES_PER_SECOND, Player
 from mldsim.progress import Report
+from mldsim.schedules import Schedule
 from mldsim.trajectory.sources import Footage, Remembered, open_trajectory
 from mldsim.watch import DoubtTable
 
@@ -144,6 +145,7 @@ class PanelView(Protocol):
     """The panel of parameters."""
 
     def show_parameters(self, applied: Parameters) -> None: ...
+    def show_target(self, target: float) -> None: ...
     def show_pending(self, names: frozenset[str]) -> None: ...
     def show_loaded(self, setup: Setup, model_name: str, n_agents: int) -> None: ...
 
@@ -214,12 +216,16 @@ class Past:
         self._last = (names, now)
         self._after.clear()
 
+    def end(self) -> None:
+        """What follows is another change, however soon."""
+        self._last = (frozenset(), -np.inf)
+
     def undo(self, present: Parameters) -> Parameters | None:
         """What was before the present; None where nothing was."""
         if not self._before:
             return None
         self._after.append(present)
-        self._last = (frozenset(), -np.inf)
+        self.end()
         return self._before.pop()
 
     def redo(self, present: Parameters) -> Parameters | None:
@@ -227,7 +233,7 @@ class Past:
         if not self._after:
             return None
         self._before.append(present)
-        self._last = (frozenset(), -np.inf)
+        self.end()
         return self._after.pop()
 
 
@@ -316,6 +322,8 @@ class Controller:
         self._show_state(status)
         if now - self._status_at >= STATUS_INTERVAL:
             self._status_at = now
+            if self.applied.schedule is not None:
+                self._views.panel.show_target(round(self.applied.target(status.time), 1))
             line = status_line(status, self._frames_per_s(now), self._pull())
             self._views.status.show_status(line)
             self._views.commands.show_actual(line.actual)
@@ -436,6 +444,8 @@ class Controller:
     def change(self, **changes: object) -> None:
         """Ask for other parameters; several changes between two ticks become one command."""
         before = self._asked
+        if "temperature" in changes and before.schedule is not None:
+            changes.setdefault("schedule", None)  # who sets a target wants it held
         try:
             self._asked = self._asked.with_changes(**changes)
         except MldsimError as error:
@@ -445,6 +455,38 @@ class Controller:
         self._unsent = True
         self.asked()
         self._past.remember(before, frozenset(changes), self._clock())
+
+    def take(self, setup: Setup, parameters: Parameters) -> None:
+        """Take a setup and parameters at once, on the present device: another model goes on from the present state.
+
+        Parameters that were there before can be brought back by one undo.
+        """
+        self._leave()
+        setup = replace(setup, device=self.setup.device, precision=self.setup.precision)
+        anew = replace(setup, model=self.setup.model) != self.setup
+        before = self._asked
+        self._asked = parameters.begun_at(0.0 if anew else self._runner.status().time)
+        self._past.end()
+        self._past.remember(before, frozenset(Parameters.__slots__), self._clock())
+        self._unsent = True
+        self._send_asked(self._clock())
+        if anew or self._runner.status().run_state is RunState.FAILED:
+            self._runner.send(Restart(setup))
+        elif setup != self.setup:
+            self._runner.send(LoadModel(setup.model))
+
+    def follow_schedule(self, schedule: Schedule) -> None:
+        """Follow a schedule from the target and the time of now on."""
+        self.change(temperature=self.target, schedule=replace(schedule, begin=self._runner.status().time))
+
+    def hold_target(self) -> None:
+        """End a schedule at the target of now."""
+        self.change(temperature=self.target, schedule=None)
+
+    @property
+    def target(self) -> float:
+        """The target temperature of now, K."""
+        return self.applied.target(self._runner.status().time)
 
     def undo(self) -> None:
         """Back to the parameters before the last change; a drag of a slider is one change."""

@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
     QLabel,
     QMainWindow,
     QMenu,
+    QMessageBox,
     QTabWidget,
     QToolBar,
     QToolButton,
@@ -33,8 +34,10 @@ from mldsim.gui.controller import FRAMES_AT_ONCE, Controller, RunnerLike, Views
 from mldsim.gui.dialogs.about import AboutDialog
 from mldsim.gui.dialogs.keys import KeysDialog
 from mldsim.gui.dialogs.palette import Palette
+from mldsim.gui.dialogs.preferences import PreferencesDialog
 from mldsim.gui.dialogs.run import RunDialog
 from mldsim.gui.dialogs.save import EXPORTS, PictureDialog, RecordDialog, SaveDialog
+from mldsim.gui.dialogs.schedule import ScheduleDialog
 from mldsim.gui.fitting import Fitting
 from mldsim.gui.instruments import Instruments
 from mldsim.gui.opening import Opening, open_file
@@ -50,7 +53,9 @@ from mldsim.gui.picks import Picks
 from mldsim.gui.plots.thermo import ThermoPlots
 from mldsim.gui.plots.tracks import TrackPlots
 from mldsim.gui.preferences import LAYOUT_VERSION, Preferences
+from mldsim.gui.presets import PresetDesk
 from mldsim.gui.pulse import Pulse
+from mldsim.gui.settings import load_settings, save_settings
 from mldsim.gui.theme import Theme
 from mldsim.gui.viewmodel import PACES, pace_text
 from mldsim.gui.viewport import Colouring, Style, Viewport
@@ -58,6 +63,7 @@ from mldsim.gui.viewport.scales import Scale
 from mldsim.loss import load_model, shipped_models
 from mldsim.messages import Level, RunState, Status
 from mldsim.parameters import Parameters, Setup
+from mldsim.presets import Presets
 from mldsim.tables import write_thermo
 from mldsim.trajectory.sources import Footage
 
@@ -75,7 +81,7 @@ TRANSPORT = ("run", "step", "step_frame", "faster", "slower", "picture")
 PLAYBACK = ("first", "step_back", "step_frames_back", "last", "loop", "go_on")
 INTERVENTIONS = (
     "run_for", "extend", "run_on", "reset", "quench", "velocities", "export", "save_session", "look_back", "undo",
-    "redo", *TOUCH,
+    "redo", "schedule", *TOUCH,
 )  # fmt: skip
 """What makes sense of anything that moves, of a trajectory, of a simulation."""
 
@@ -125,6 +131,9 @@ class MainWindow(QMainWindow):
             | QMainWindow.DockOption.AllowTabbedDocks
         )
         self.preferences = preferences
+        self.settings = load_settings(preferences)
+        if self.settings.folder:
+            preferences.set("folder", Path(self.settings.folder).expanduser())
         self.viewport = Viewport(self)
         self.notices = NoticeBar()
         self.actions_ = Actions(self)
@@ -156,11 +165,21 @@ class MainWindow(QMainWindow):
         views = Views(self.picks, self.plots, self.panel, self.status_bar, self.notices, self, self)
         self.controller = Controller(runner, views, setup, parameters)
         self.opening = Opening(self, preferences, lambda path: open_file(self.controller, path), self.tell)
+        self.presets = PresetDesk(
+            self,
+            Presets(preferences.path.with_name("presets.json")),
+            self.panel,
+            self.controller,
+            self.tell,
+            self.open_dialog,
+        )
         self._connect()
         self._build_menus()
         self.setStatusBar(self.status_bar)
         self._default_layout = self.saveState(LAYOUT_VERSION)
         self._restore()
+        if preferences.trouble:
+            self.tell(Level.WARNING, preferences.trouble)
 
         self._pulse = Pulse(self, self._beat, lambda: self.controller.lively and on_screen(self))
         self.controller.asked = self._pulse.wake
@@ -265,6 +284,14 @@ class MainWindow(QMainWindow):
         path = self._ask_file("Open a session", sessions.SESSIONS)
         if path is not None:
             self.open_path(path)
+
+    def ask_schedule(self) -> None:
+        """Edit the temperature schedule, from the target of now."""
+        controller = self.controller
+        dialog = ScheduleDialog(
+            self, controller.applied.schedule, controller.target, self._colours, controller.hold_target
+        )
+        self.open_dialog(dialog, lambda: controller.follow_schedule(dialog.schedule(0.0)))
 
     def ask_save_session(self) -> None:
         path = self.new_file("session.h5")
@@ -419,9 +446,45 @@ class MainWindow(QMainWindow):
         self._plots_dock.raise_()
         self._size_docks()
 
+    def ask_preferences(self) -> None:
+        """Show the settings, and take what is kept of them."""
+        dialog = PreferencesDialog(self, self.settings, self.theme, shipped_models())
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+
+        def keep() -> None:
+            self.settings = dialog.settings
+            save_settings(self.preferences, self.settings)
+            self.set_theme(dialog.theme)
+            if self.settings.folder:
+                self.preferences.set("folder", Path(self.settings.folder).expanduser())
+
+        self.open_dialog(dialog, keep)
+
+    def ask_close(self) -> None:
+        """Close the window; while a recording is under way, ask whether that is meant."""
+        if self._recording is None or not self.settings.confirm_close:
+            self.close()
+            return
+        dialog = QMessageBox(
+            QMessageBox.Icon.Question,
+            "Close mldsim",
+            f"The recording to {self._recording.name} is under way. Shall it be finished, and the window closed?",
+            QMessageBox.StandardButton.NoButton,
+            self,
+        )
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        finish = dialog.addButton("Finish and close", QMessageBox.ButtonRole.AcceptRole)
+        dialog.addButton("Go on recording", QMessageBox.ButtonRole.RejectRole)
+        finish.clicked.connect(self.close)
+        dialog.open()
+
     # --- Qt ---
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802
+        if event.spontaneous() and self._recording is not None and self.settings.confirm_close:
+            event.ignore()
+            self.ask_close()
+            return
         self._pulse.stop()
         self._remember()
         # The window goes at once; what the recorder still has to write is written behind it.
@@ -532,13 +595,15 @@ class MainWindow(QMainWindow):
         files = menus.addMenu("&File")
         self._fill(files, "open_session", "save_session", "open_model", "open_structure", "open_trajectory")
         files.addMenu(self.opening.menu)
-        self._fill(files, None, "record", "export", "picture", None, "quit")
+        self._fill(files, None, "record", "export", "picture", None, "preferences", "quit")
         simulation = menus.addMenu("&Simulation")
         self._fill(
             simulation, "run", "step", "step_frame", "run_for", "extend", "run_on", None, "faster", "slower", None,
             "undo", "redo", None, "reset", "quench", "velocities",
-            *TOUCH,
+            *TOUCH, None, "schedule",
         )  # fmt: skip
+        simulation.addMenu(self.presets.menu)
+        self._fill(simulation, "save_preset", "manage_presets")
         trajectory = menus.addMenu("&Trajectory")
         self._fill(trajectory, "open_trajectory", "look_back", None, "first", "step_frames_back", "step_back", "last")
         self._fill(trajectory, "loop", None, "go_on", "back")
@@ -611,7 +676,8 @@ class MainWindow(QMainWindow):
             "record": self.toggle_recording,
             "export": self.ask_export,
             "picture": self.ask_picture,
-            "quit": self.close,
+            "preferences": self.ask_preferences,
+            "quit": self.ask_close,
             "view_reset": view.reset_view,
             "focus": view.focus,
             "axis_x": lambda: view.axis_view("x"),
@@ -630,6 +696,8 @@ class MainWindow(QMainWindow):
             "restore_layout": self.restore_layout,
             "keys": self._show_keys,
             "about": self._show_about,
+            "schedule": self.ask_schedule,
+            **self.presets.commands,
             **self.instruments.commands,
             **self.fitting.commands,
         }
@@ -656,6 +724,7 @@ class MainWindow(QMainWindow):
         panel.restart_asked.connect(lambda changes: controller.restart(**changes))
         panel.model_asked.connect(controller.load_model)
         panel.open_model_asked.connect(self.ask_model)
+        panel.schedule_asked.connect(self.ask_schedule)
         panel.quench_asked.connect(controller.quench)
         panel.velocities_asked.connect(controller.new_velocities)
         self.scrubber.seek_asked.connect(controller.seek)

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import platformdirs
 from PySide6.QtCore import QByteArray, QSettings
 
+from mldsim.files import put_aside
+
 E = TypeVar("E", bound=enum.Enum)
 
 LAYOUT_VERSION = 2
@@ -23,10 +25,24 @@ def default_path() -> Path:
 
 
 class Preferences:
-    """A thin, forgiving layer over QSettings: whatever cannot be understood is as if it were not there."""
+    """A thin, forgiving layer over QSettings: whatever cannot be understood is as if it were not there.
+
+    Attributes
+    ----------
+    path : Path
+    trouble : str
+        What was wrong with the file as a whole, one sentence; empty if nothing was.
+    """
 
     def __init__(self, path: Path | None = None) -> None:
-        self._settings = QSettings(str(path or default_path()), QSettings.Format.IniFormat)
+        self.path = path or default_path()
+        self.trouble = ""
+        self._settings = QSettings(str(self.path), QSettings.Format.IniFormat)
+        if self._settings.status() is QSettings.Status.FormatError:
+            kept = put_aside(self.path)
+            where = f"it is kept as {kept.name}" if kept else "they are left out"
+            self.trouble = f"The settings in {self.path} cannot be read; {where}, and all begins with the defaults."
+            self._settings = QSettings(str(self.path), QSettings.Format.IniFormat)
 
     def choice(self, key: str, default: E) -> E:
         """A member of the enum of `default`."""

@@ -222,6 +222,7 @@ def _style_sheet(c: Colours) -> str:
     QAbstractSpinBox:hover, QComboBox:hover, QLineEdit:hover {{ border-color: {c.disabled}; }}
     QAbstractSpinBox:focus, QComboBox:focus, QLineEdit:focus {{ border-color: {c.accent}; }}
     QAbstractSpinBox:disabled, QComboBox:disabled {{ color: {c.disabled}; background: {c.panel}; }}
+    QAbstractSpinBox[changed="true"], QComboBox[changed="true"], QPushButton[changed="true"] {{ font-weight: 700; }}
     QAbstractSpinBox[pending="true"] {{ color: {c.accent}; }}
     QComboBox {{ padding-right: 20px; }}
     QComboBox::drop-down {{ border: none; width: 20px; }}

@@ -393,7 +393,12 @@ def _window(options: argparse.Namespace) -> int:
             f"'mldsim run' works without a window."
         ) from None
     return run_window(
-        setup, parameters, paused=options.paused, quit_after=options.quit_after, screenshot=options.screenshot
+        setup,
+        parameters,
+        paused=options.paused,
+        quit_after=options.quit_after,
+        screenshot=options.screenshot,
+        model_given="--model" in options.given,
     )
 
 

@@ -41,6 +41,16 @@ def whole_file(path: Path) -> Iterator[Path]:
             unfinished.unlink()
 
 
+def put_aside(path: Path) -> Path | None:
+    """Give a file that cannot be read another name, so that a new one takes its place; None when that is refused."""
+    kept = path.with_name(f"{path.name}.broken")
+    try:
+        path.replace(kept)
+    except OSError:
+        return None
+    return kept
+
+
 @contextmanager
 def locked(path: Path, refusal: str) -> Iterator[None]:
     """Keep other processes out while the block runs; the lock is the system's and goes with the process.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mldsim.errors import InputError, WorkFailed
-from mldsim.files import reason, whole_file
+from mldsim.files import put_aside, reason, whole_file
 from mldsim.parameters import Parameters, Setup, ThermostatKind
 from mldsim.plain import from_text, to_text
 from mldsim.schedules import Leg, Schedule
@@ -200,13 +200,3 @@ def _read(path: Path) -> tuple[Preset, ...]:
 def _put_aside(path: Path) -> str:
     """Keep a file under another name; a sentence that says where."""
     return f"Your presets are set aside as {kept.name}." if (kept := put_aside(path)) else "Your presets are left out."
-
-
-def put_aside(path: Path) -> Path | None:
-    """Give a file that cannot be read another name, so that a new one takes its place; None when that is refused."""
-    kept = path.with_name(f"{path.name}.broken")
-    try:
-        path.replace(kept)
-    except OSError:
-        return None
-    return kept

@@ -70,7 +70,7 @@ from mldsim.messages import (
 )
 from mldsim.parameters import Parameters, Setup, ThermostatKind
 from mldsim.session import Resume, Session, load_session, resume, save_session
-from mldsim.trajectory.history import History, frame_bytes
+from mldsim.trajectory.history import HISTORY_BYTES, History, frame_bytes
 from mldsim.trajectory.recorder import FrameSink, Recorder, open_sink
 from mldsim.units import format_time
 from mldsim.watch import DoubtTable, DoubtWatch, Judged
@@ -146,6 +146,8 @@ class Runner:
         Wait for `Run` or `Step`.
     resume : callable, optional
         Makes the engine of a session, in the worker; that of `mldsim.session` unless given.
+    memory : int
+        Bytes of frames that are kept.
 
     Attributes
     ----------
@@ -167,6 +169,7 @@ class Runner:
         *,
         paused: bool = False,
         resume: Resume = resume,
+        memory: int = HISTORY_BYTES,
     ) -> None:
         self.mailbox = Mailbox()
         self.thermo = ThermoTable()
@@ -201,7 +204,7 @@ class Runner:
         self._series: SampleSeries | None = None
         self._sample_due = 0
         self._rate = _Rate()
-        self._history = History()
+        self._history = History(max_bytes=memory)
         self._recording: _Recording | None = None
         self._waiting = False
         self._export: threading.Thread | None = None

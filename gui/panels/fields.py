@@ -6,6 +6,8 @@ ShortcutOverride event: a field accepts it for every plain key, so that typing `
 
 from __future__ import annotations
 
+import html
+
 from PySide6.QtCore import QEvent, QLocale, QSignalBlocker, QSize, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QResizeEvent, QValidator, QWheelEvent
 from PySide6.QtWidgets import (
@@ -35,6 +37,14 @@ def claims(event: QEvent) -> bool:
         return False
     event.accept()
     return True
+
+
+def mark_changed(widget: QWidget, changed: bool) -> None:
+    """Show what was changed in bold."""
+    if bool(widget.property("changed")) != changed:
+        widget.setProperty("changed", changed)
+        widget.style().unpolish(widget)
+        widget.style().polish(widget)
 
 
 class NumberBox(QDoubleSpinBox):
@@ -134,6 +144,10 @@ class NumberBox(QDoubleSpinBox):
             self.setProperty("pending", pending)
             self.style().unpolish(self)
             self.style().polish(self)
+
+    def set_changed(self, changed: bool) -> None:
+        """Mark a value that is not the one of the preset."""
+        mark_changed(self, changed)
 
     def _on_value(self, value: float) -> None:
         self.lineEdit().setModified(False)
@@ -288,7 +302,7 @@ class NumberRow(QWidget):
         self.label = QLabel(field.label)
         self.box = NumberBox(field.minimum, field.maximum, integer=field.integer, unit=field.unit)
         self.slider: QSlider | None = _Slider() if slider else None
-        self.undo = FlatButton("undo", f"Back to {number(self._default)} {field.unit}".rstrip())
+        self.undo = FlatButton("undo", "")
 
         tip = field_tip(name)
         layout = QHBoxLayout(self)
@@ -306,8 +320,8 @@ class NumberRow(QWidget):
             layout.addStretch(1)
         layout.addWidget(self.box)
         layout.addWidget(self.undo)
-        for widget in (self.label, self.box):
-            widget.setToolTip(tip)
+        self.label.setToolTip(tip)
+        self.set_default(self._default)
         self.box.asked.connect(self.asked)
         self.undo.clicked.connect(self._on_undo)
         self._applied = self._default
@@ -318,10 +332,25 @@ class NumberRow(QWidget):
         """What the field shows."""
         return self.box.value()
 
+    def set_default(self, default: float, whose: str = "") -> None:
+        """Say where the way back leads to, and whose value that is; another value is shown in bold."""
+        self._default = default
+        told = f"{number(default)} {FIELDS[self.name].unit}".rstrip()
+        self.undo.setToolTip(f"Back to {told}")
+        origin = f"<p>{told} in the preset ‘{html.escape(whose)}’.</p>" if whose else ""
+        self.box.setToolTip(field_tip(self.name) + origin)
+        self.mark()
+
+    def mark(self) -> None:
+        """Mark what is shown where it is not the default."""
+        changed = self.isEnabled() and self.value != self._default
+        self.undo.setEnabled(changed)
+        self.box.set_changed(changed)
+
     def show_applied(self, value: float) -> None:
         self._applied = value
         self.box.show_value(value)
-        self.undo.setEnabled(self.isEnabled() and value != self._default)
+        self.mark()
         if self.slider is not None and not self.slider.isSliderDown():
             with QSignalBlocker(self.slider):
                 self.slider.setValue(self._scale.position(value))
@@ -332,7 +361,7 @@ class NumberRow(QWidget):
     def set_available(self, available: bool) -> None:
         """Grey the row where its number has no meaning."""
         self.setEnabled(available)
-        self.undo.setEnabled(available and self._applied != self._default)
+        self.mark()
 
     def _on_slider(self, position: int) -> None:
         value = self._scale.value(position)

@@ -42,14 +42,16 @@ class Panel(QScrollArea):
         self.column.addWidget(label)
         return label
 
-    def labelled(self, text: str, widget: QWidget) -> None:
-        """Add a row: a label and what is set by it; the label is shown and hidden with it."""
+    def labelled(self, text: str, widget: QWidget, beside: QWidget | None = None) -> None:
+        """Add a row: a label and what is set by it, and a small button beside it."""
         row = QHBoxLayout()
         row.setSpacing(6)
         label = QLabel(text)
         label.setFixedWidth(LABEL_WIDTH)
         row.addWidget(label)
         row.addWidget(widget, 1)
+        if beside is not None:
+            row.addWidget(beside)
         self.column.addLayout(row)
 
     def side_by_side(self, *buttons: QWidget) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from mldsim.frames import Frame
 
+HISTORY_BYTES = 256_000_000
+"""Of frames, where nobody says otherwise."""
+
 
 class History:
     """Frames at even intervals, as many as memory allows.
@@ -18,7 +21,7 @@ class History:
         At least two frames are kept, whatever their size.
     """
 
-    def __init__(self, max_frames: int = 5000, max_bytes: int = 256_000_000) -> None:
+    def __init__(self, max_frames: int = 5000, max_bytes: int = HISTORY_BYTES) -> None:
         self._max_frames = max_frames
         self._max_bytes = max_bytes
         self._frames: list[Frame] = []

@@ -33,14 +33,18 @@ from mldsim.messages import (
     GoTo,
     Level,
     Loaded,
+    LoadModel,
     LookedBack,
     Notice,
+    Opened,
+    OpenSession,
     Pause,
     RecordingStatus,
     Restart,
     Run,
     RunFor,
     RunState,
+    SaveSession,
     SetPace,
     SetParameters,
     StartRecording,
@@ -48,7 +52,8 @@ from mldsim.messages import (
     Step,
     Stretch,
 )
-from mldsim.parameters import FIELDS, Parameters, Setup
+from mldsim.parameters import FIELDS, DeviceKind, Parameters, Setup
+from mldsim.schedules import Leg, Schedule
 
 
 class Clock:
@@ -576,3 +581,59 @@ def test_a_trajectory_can_be_played_from_one_to_some_hundred_frames_per_second()
     assert [clock_of(time, end) for time, end in ((12.5, 500.0), (12.5, 5e4), (12.5, 5e6))] == [
         "12.5 fs", "0.013 ps", "0.0000 ns",
     ]  # fmt: skip
+
+
+def test_a_preset_is_taken_with_the_fewest_changes_and_undone_at_once(controller, runner, views, clock):
+    mine = Parameters(temperature=350.0, timestep=0.25)
+    controller.take(replace(Setup(), device=DeviceKind.CUDA), mine)  # the device is the machine's, not the preset's
+    assert runner.sent == [SetParameters(mine)]
+    runner.sent.clear()
+    controller.take(Setup(model="water-paper"), Parameters())
+    assert runner.sent == [SetParameters(Parameters()), LoadModel("water-paper")]
+    runner.sent.clear()
+    controller.take(Setup(molecules=512), Parameters())
+    assert runner.sent == [SetParameters(Parameters()), Restart(Setup(molecules=512))]
+    controller.undo()
+    controller.undo()
+    controller.tick()
+    assert runner.sent[-1] == SetParameters(mine)
+
+
+def test_a_schedule_begins_now_at_the_target_of_now_and_a_set_target_ends_it(controller, runner, views, clock):
+    legs = Schedule((Leg(400.0, 100.0), Leg(300.0, 100.0)))
+    runner.state = replace(runner.state, time=1000.0)
+    controller.follow_schedule(legs)
+    controller.tick()
+    asked = Parameters(schedule=replace(legs, begin=1000.0))
+    assert runner.sent[-1] == SetParameters(asked)
+    runner.queue.append(Applied(asked))
+    runner.state = replace(runner.state, time=1050.0)
+    clock.now += 1.0
+    controller.tick()
+    assert controller.target == 350.0
+    assert views.of("show_target")[-1] == (350.0,)
+    controller.hold_target()
+    controller.tick()
+    assert runner.sent[-1] == SetParameters(Parameters(temperature=350.0))
+    runner.queue.append(Applied(asked))
+    controller.undo()
+    controller.tick()
+    controller.change(temperature=310.0)
+    controller.tick()
+    assert runner.sent[-1] == SetParameters(Parameters(temperature=310.0))
+
+
+def test_an_opened_session_is_told_and_has_nothing_to_undo(controller, runner, views, clock):
+    controller.change(temperature=350.0)
+    controller.tick()
+    runner.queue += [Applied(Parameters(temperature=280.0)), Opened(Path("a.session.h5"), "{}")]
+    controller.tick()
+    assert views.of("show_opened") == [(Path("a.session.h5"), "{}")]
+    runner.sent.clear()
+    controller.undo()
+    clock.now += 5.0
+    controller.tick()
+    assert runner.sent == []
+    controller.save_session(Path("b.session.h5"), "{}", force=True)
+    controller.open_session(Path("b.session.h5"))
+    assert runner.sent == [SaveSession(Path("b.session.h5"), "{}", True), OpenSession(Path("b.session.h5"))]

@@ -8,23 +8,29 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, QSettings, Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel
+from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel, QMessageBox
 
 from mldsim.errors import InputError
 from mldsim.frames import Frame, ThermoRow, Topology
 from mldsim.gui import theme
 from mldsim.gui.actions import SPECS
 from mldsim.gui.app import run_window
-from mldsim.gui.dialogs.palette import Palette, rank
+from mldsim.gui.dialogs.about import AboutDialog
+from mldsim.gui.dialogs.palette import Palette, commands_of, rank
+from mldsim.gui.dialogs.preferences import PreferencesDialog
+from mldsim.gui.dialogs.presets import ManageDialog, NameDialog
 from mldsim.gui.dialogs.run import RunDialog
+from mldsim.gui.dialogs.schedule import ScheduleDialog
 from mldsim.gui.main_window import MainWindow
 from mldsim.gui.plots.thermo import time_range, value_range
 from mldsim.gui.preferences import Preferences
+from mldsim.gui.settings import Settings, load_settings
 from mldsim.gui.theme import Theme
 from mldsim.gui.viewmodel import ModelCard
 from mldsim.gui.viewport import Colouring
 from mldsim.messages import Level, RunState
 from mldsim.parameters import Parameters, Setup, ThermostatKind
+from mldsim.presets import Presets
 from mldsim.runner import Runner
 from mldsim.trajectory.extxyz import ExtxyzWriter
 from mldsim.trajectory.h5md import H5MDWriter, read_h5md
@@ -927,3 +933,160 @@ def test_a_window_closes_while_a_trajectory_plays(open_window, recorded):
     desk.wait(desk.window.scrubber.isVisible)
     desk.key(Qt.Key.Key_Space, widget=desk.window)
     desk.window.close()
+
+
+def test_a_preset_is_taken_and_what_is_changed_is_bold_with_a_way_back(open_window):
+    desk = open_window()
+    panel, controller = desk.window.panel, desk.window.controller
+    names = [panel.preset.itemText(i) for i in range(panel.preset.count())]
+    assert names[0] == "Liquid at 300 K"
+    assert names[-2:] == ["Save as a preset…", "Manage presets…"]
+    desk.window.presets.take("Hot water, 400 K")
+    desk.wait(lambda: controller.applied.temperature == 400.0)
+    row = panel.rows["temperature"]
+    desk.wait(lambda: not row.undo.isEnabled())
+    assert not row.box.property("changed")
+    controller.change(temperature=350.0, thermostat=ThermostatKind.CSVR)
+    desk.wait(lambda: row.undo.isEnabled())
+    assert row.box.property("changed")
+    assert "400 K in the preset ‘Hot water, 400 K’" in row.box.toolTip()
+    assert panel.thermostat.property("changed")
+    assert "Nosé–Hoover" in panel._back["thermostat"].toolTip()
+    panel._back["thermostat"].click()
+    row.undo.click()
+    desk.wait(lambda: controller.applied == Parameters(temperature=400.0))
+    desk.window.presets.take("512 molecules")
+    desk.wait(lambda: controller.setup.molecules == 512)
+    assert not panel.restart_rows["molecules"].undo.isEnabled()
+
+
+def test_a_preset_of_the_user_is_saved_renamed_deleted_and_brought_back(open_window, home):
+    desk = open_window()
+    window = desk.window
+    window.controller.change(temperature=345.0)
+    desk.wait(lambda: window.controller.applied.temperature == 345.0)
+    window.actions_["save_preset"].trigger()
+    dialog = window.findChild(NameDialog)
+    assert not dialog.accept_button.isEnabled()
+    dialog.edit.setText("Liquid at 300 K")
+    assert not dialog.accept_button.isEnabled()
+    dialog.edit.setText("Mine")
+    dialog.accept_button.click()
+    assert Presets(home / "presets.json").own[0].parameters.temperature == 345.0
+    assert window.panel.preset.currentText() == "Mine"
+    assert "Simulation › Presets › Mine" in [name for name, _ in commands_of(menus_of(window))]
+    window.actions_["manage_presets"].trigger()
+    dialog = window.findChild(ManageDialog)
+    dialog.list.item(0).setText("Yours")
+    assert [preset.name for preset in Presets(home / "presets.json").own] == ["Yours"]
+    dialog.delete.click()
+    assert Presets(home / "presets.json").own == ()
+    dialog.undo.click()
+    assert [preset.name for preset in Presets(home / "presets.json").own] == ["Yours"]
+    dialog.close()
+
+
+def menus_of(window):
+    return [action.menu() for action in window.menuBar().actions()]
+
+
+def test_a_schedule_is_edited_started_and_stopped(open_window):
+    desk = open_window()
+    window, controller = desk.window, desk.window.controller
+    window.actions_["schedule"].trigger()
+    dialog = window.findChild(ScheduleDialog)
+    dialog.legs[0][0].setValue(450.0)
+    dialog.add.click()
+    dialog.repeats.setChecked(True)
+    dialog.legs[1][2].findChild(QAbstractButton).click()
+    assert str(dialog.schedule(0.0)) == "450K:10ps 300K:10ps, again and again"
+    dialog.accept()
+    desk.wait(lambda: controller.applied.schedule is not None)
+    assert controller.applied.temperature == 300.0
+    desk.wait(lambda: window.panel.schedule.text().startswith("450K:10ps"))
+    desk.wait(lambda: window.panel.rows["temperature"].value > 300.0)
+    window.panel.schedule.click()
+    dialog = window.findChildren(ScheduleDialog)[-1]
+    button = next(one for one in dialog.findChildren(QAbstractButton) if one.text() == "Stop it here")
+    button.click()
+    desk.wait(lambda: controller.applied.schedule is None)
+    assert controller.applied.temperature > 300.0
+
+
+def test_preferences_are_kept_and_can_be_the_defaults_again(open_window, home):
+    desk = open_window()
+    window = desk.window
+    window.actions_["preferences"].trigger()
+    dialog = window.findChild(PreferencesDialog)
+    dialog.fields["folder"].edit.setText(str(home / "nowhere"))
+    assert not dialog.accept_button.isEnabled()
+    (home / "runs").mkdir()
+    dialog.fields["folder"].edit.setText(str(home / "runs"))
+    dialog.fields["memory"].setValue(64)
+    dialog.fields["model"].show_data("water-fast")
+    dialog.look.show_data(Theme.LIGHT)
+    dialog.accept_button.click()
+    assert window.theme is Theme.LIGHT
+    assert window.new_file("png").parent == home / "runs"
+    kept = load_settings(Preferences(home / "window.ini"))
+    assert kept == Settings(model="water-fast", folder=str(home / "runs"), memory=64)
+    dialog = PreferencesDialog(window, kept, Theme.LIGHT, ["water"])
+    dialog.defaults.click()
+    assert (dialog.settings, dialog.theme) == (Settings(), Theme.DARK)
+
+
+def test_settings_that_cannot_be_are_the_defaults(home):
+    preferences = Preferences(home / "window.ini")
+    for record in ({"threads": -1}, {"memory": "much"}, {"confirm_close": 3}):
+        preferences.set_record("settings", record)
+        assert load_settings(preferences) == Settings()
+    preferences.set_record("settings", {"threads": 2, "unknown": 1})
+    assert load_settings(preferences) == Settings(threads=2)
+
+
+def test_a_settings_file_that_is_none_is_told_and_kept_aside(open_window, home):
+    path = home / "window.ini"
+    path.write_bytes(b"this is no settings file\n\x00\xff[\n")
+    desk = open_window(settings=path)
+    told = [label.text() for label in desk.window.notices.findChildren(QLabel)]
+    assert any("window.ini.broken" in text for text in told)
+    assert (home / "window.ini.broken").is_file()
+    desk.wait(desk.moved)
+
+
+def test_a_broken_file_of_presets_is_told_and_kept_aside(open_window, home):
+    (home / "presets.json").write_text("{")
+    desk = open_window()
+    told = [label.text() for label in desk.window.notices.findChildren(QLabel)]
+    assert any("presets.json.broken" in text for text in told)
+    assert desk.window.panel.preset.currentText() == "Liquid at 300 K"
+
+
+def test_closing_while_recording_is_asked_about_and_can_be_left(open_window, home):
+    desk = open_window()
+    window = desk.window
+    desk.wait(desk.moved)
+    window.controller.start_recording(home / "a.h5md", 10)
+    desk.wait(lambda: window._recording is not None)
+    window.actions_["quit"].trigger()
+    question = window.findChild(QMessageBox)
+    assert "a.h5md" in question.text()
+    question.reject()
+    assert window.isVisible()
+    window.actions_["quit"].trigger()
+    button = next(one for one in window.findChildren(QAbstractButton) if one.text() == "Finish and close")
+    button.click()
+    desk.wait(lambda: not window.isVisible())
+    with read_h5md(home / "a.h5md") as trajectory:
+        assert len(trajectory) >= 1
+
+
+def test_what_is_told_of_versions_can_be_copied(open_window):
+    desk = open_window()
+    dialog = AboutDialog(desk.window)
+    button = next(one for one in dialog.findChildren(QAbstractButton) if one.text() == "Copy versions")
+    button.click()
+    copied = QApplication.clipboard().text()
+    assert copied.startswith("mldsim ")
+    assert "arXiv:2504.10560" in copied
+    assert "numba" in copied
