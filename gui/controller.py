@@ -323,7 +323,7 @@ class Controller:
         if now - self._status_at >= STATUS_INTERVAL:
             self._status_at = now
             if self.applied.schedule is not None:
-                self._views.panel.show_target(round(self.applied.target(status.time), 1))
+                self._views.panel.show_target(round(self.target, 1))
             line = status_line(status, self._frames_per_s(now), self._pull())
             self._views.status.show_status(line)
             self._views.commands.show_actual(line.actual)
