@@ -471,9 +471,9 @@ class Controller:
         self._unsent = True
         self._send_asked(self._clock())
         if anew or self._runner.status().run_state is RunState.FAILED:
-            self._runner.send(Restart(setup))
+            self._send(self._runner.send, Restart(setup))
         elif setup != self.setup:
-            self._runner.send(LoadModel(setup.model))
+            self._send(self._runner.send, LoadModel(setup.model))
 
     def follow_schedule(self, schedule: Schedule) -> None:
         """Follow a schedule from the target and the time of now on."""
