@@ -16,7 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from PySide6.QtWidgets import QApplication
+from PySide6.QtGui import QImage
+from PySide6.QtWidgets import QApplication, QDialog, QWidget
 
 from mldsim.edits import LossEdit
 from mldsim.gui.app import _build_simulation
@@ -138,6 +139,23 @@ def session(window: MainWindow) -> None:
     wait(1.0)
 
 
+def replay(window: MainWindow) -> None:
+    """The past of the run, one third of the way, with a picked angle."""
+    wait(120.0, lambda: window.controller.frame is not None and window.controller.frame.time > 600.0)
+    window.controller.look_back()
+    wait(20.0, lambda: window.controller.n_frames > 0 and window.scrubber.isVisible())
+    window.controller.seek(window.controller.n_frames // 3)
+    window.picks.pick((4, 3, 5))
+    wait(2.0)
+
+
+def movie(window: MainWindow) -> None:
+    """The dialog of a movie over the past of the run."""
+    replay(window)
+    window.ask_movie()
+    wait(1.0)
+
+
 SCENES: dict[str, Scene] = {
     "view": view,
     "picking": picking,
@@ -148,7 +166,14 @@ SCENES: dict[str, Scene] = {
     "loss": loss,
     "fit": fit,
     "sessions": session,
+    "replay": replay,
+    "movie": movie,
 }
+
+
+def picture_of(widget: QWidget) -> QImage:
+    """A dialog as it is seen."""
+    return widget.grab().toImage().convertToFormat(QImage.Format.Format_RGB32)
 
 
 def make(name: str, scene: Scene, size: tuple[int, int] = SIZE, theme: Theme = Theme.DARK) -> Path:
@@ -164,7 +189,10 @@ def make(name: str, scene: Scene, size: tuple[int, int] = SIZE, theme: Theme = T
         scene(window)
         FOLDER.mkdir(parents=True, exist_ok=True)
         path = FOLDER / f"{name}.png"
-        save_image(window.picture_of_window(), path)
+        dialog = window.findChild(QDialog)
+        save_image(picture_of(dialog) if dialog is not None else window.picture_of_window(), path)
+        if dialog is not None:
+            dialog.reject()
         window.close()
         window.deleteLater()
         wait(0.1)

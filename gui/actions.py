@@ -134,6 +134,10 @@ SPECS: dict[str, Spec] = {
     "preferences": Spec(
         "Preferences…", "Theme, folder, model at the start, threads, memory", ("Ctrl+,",), group="Files"
     ),
+    "movie": Spec(
+        "Make movie…", "Draw a trajectory, picture after picture, into an MP4 or a GIF", ("Ctrl+M",), "movie",
+        group="Files",
+    ),
     "quit": Spec("Quit", "Finish the recording and close the window", ("Ctrl+Q",), group="Files"),
     "view_reset": Spec("Reset view", "Show the whole box", ("R",), "view-reset", group="View"),
     "bonds": Spec("Bonds", "Show or hide the bonds", ("B",), checkable=True, group="View"),

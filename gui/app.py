@@ -48,6 +48,7 @@ def run_window(
     engine_factory: EngineFactory | None = None,
     settings: Path | None = None,
     model_given: bool = True,
+    file: Path | None = None,
 ) -> int:
     """Open the window and stay until it is closed.
 
@@ -68,6 +69,8 @@ def run_window(
         File of the window's settings; the user's own unless given.
     model_given : bool
         Whether the model of the setup was asked for; if not, that of the settings is taken.
+    file : Path
+        Opened in the window, as what its content says it is.
 
     Returns
     -------
@@ -126,6 +129,8 @@ def run_window(
     window.closed.connect(application.quit)
     with _faults_become_notices(window), _interrupt_closes(window):
         window.start()
+        if file is not None:
+            window.open_path(file)
         smoke.start()
         application.exec()
         window.close()

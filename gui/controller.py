@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from mldsim.errors import InputError, MldsimError
 from mldsim.frames import Frame, Mailbox, Pull, Samples, ThermoTable, Topology
 from mldsim.gui.viewmodel import Curves, StatusLine, curves, next_pace, playback_paces, status_line
+from mldsim.loss import load_model
 from mldsim.messages import (
     AddMolecule,
     Applied,
@@ -42,6 +43,7 @@ from mldsim.messages import (
     Opened,
     OpenSession,
     Pause,
+    Playback,
     PullMolecule,
     Quench,
     Release,
@@ -288,6 +290,7 @@ class Controller:
         self._live: tuple[Loaded | None, Frame | None] = (None, None)
         self._resume = False
         self._run_when_loaded = False
+        self._held = False
         views.panel.show_parameters(parameters)
 
     @property
@@ -363,8 +366,8 @@ class Controller:
         recording = self._runner.status().recording
         if recording is not None and recording.path.absolute() == path.absolute():
             raise InputError(f"{path.name} is being recorded; stop that first.")
-        order = self._live[0].topology.symbols if self._live[0] is not None else ()
-        self._watch(Player(path.name, lambda report: open_trajectory(path, order, report), self.setup), path)
+        model = self.setup.model
+        self._watch(Player(path.name, lambda report: open_trajectory(path, _order(model), report), self.setup), path)
 
     def look_back(self) -> None:
         """Watch what is in memory of the run."""
@@ -390,6 +393,19 @@ class Controller:
             self._run_when_loaded = True
             self.restart(start=path, start_frame=index)
 
+    def hold(self, on: bool) -> None:
+        """Show nothing new while a movie is drawn; a trajectory that plays pauses."""
+        if on and self._player is not None:
+            self._send(self._player.send, Pause())
+        self._held = on
+        if not on and self.frame is not None:
+            self._views.stage.set_frame(self.frame)
+
+    @property
+    def footage(self) -> Footage | None:
+        """The frames of the trajectory that is watched."""
+        return self._player.footage if self._player is not None else None
+
     def seek(self, frame: int) -> None:
         """Show a frame of the trajectory, by its number; -1 is the last."""
         if self._player is not None:
@@ -401,10 +417,14 @@ class Controller:
             self._send(self._player.send, SetLoop(on))
 
     @property
+    def playback(self) -> Playback | None:
+        """Where the trajectory that is watched stands."""
+        return self._source.status().playback
+
+    @property
     def n_frames(self) -> int:
-        """Of the trajectory that is played."""
-        playback = self._source.status().playback
-        return playback.n_frames if playback is not None else 0
+        """Of the trajectory that is watched."""
+        return self.playback.n_frames if self.playback is not None else 0
 
     # --- what the user asks for ---
 
@@ -616,8 +636,8 @@ class Controller:
         """Show what a player plays, in the place of the simulation or of what was played before."""
         if self._player is None:
             status = self._runner.status()
-            self._resume = status.run_state is RunState.RUNNING
-            if status.run_state in (RunState.RUNNING, RunState.QUENCHING):
+            self._resume = status.run_state in (RunState.RUNNING, RunState.STARTING)
+            if self._resume or status.run_state is RunState.QUENCHING:
                 self._send(self._runner.send, Pause())
             self._live = (self._live[0], self.frame)
         else:
@@ -756,7 +776,8 @@ class Controller:
         if len(frame.positions) == self.n_agents:
             self.frame = frame
             self.frames_shown += 1
-            self._views.stage.set_frame(frame)
+            if not self._held:
+                self._views.stage.set_frame(frame)
 
     def _frames_per_s(self, now: float) -> float:
         """Pictures per second over the last two seconds, as counted by the view that draws them."""
@@ -789,3 +810,11 @@ class Controller:
 
 def _remembered(topology: Topology, frames: tuple[Frame, ...], _report: Report) -> Footage:
     return Footage(Remembered(topology, frames))
+
+
+def _order(model: str) -> tuple[str, ...]:
+    """The species of a model, in its order; none where it cannot be read."""
+    try:
+        return load_model(model).symbols
+    except MldsimError:
+        return ()

@@ -36,10 +36,11 @@ from mldsim.gui.dialogs.keys import KeysDialog
 from mldsim.gui.dialogs.palette import Palette
 from mldsim.gui.dialogs.preferences import PreferencesDialog
 from mldsim.gui.dialogs.run import RunDialog
-from mldsim.gui.dialogs.save import EXPORTS, PictureDialog, RecordDialog, SaveDialog
+from mldsim.gui.dialogs.save import EXPORTS, MovieDialog, PictureDialog, RecordDialog, SaveDialog
 from mldsim.gui.dialogs.schedule import ScheduleDialog
 from mldsim.gui.fitting import Fitting
 from mldsim.gui.instruments import Instruments
+from mldsim.gui.movies import MovieMaker
 from mldsim.gui.opening import Opening, open_file
 from mldsim.gui.panels.agents import AgentsPanel
 from mldsim.gui.panels.fields import Choice
@@ -62,6 +63,7 @@ from mldsim.gui.viewport import Colouring, Style, Viewport
 from mldsim.gui.viewport.scales import Scale
 from mldsim.loss import load_model, shipped_models
 from mldsim.messages import Level, RunState, Status
+from mldsim.movies import MovieFile
 from mldsim.parameters import Parameters, Setup
 from mldsim.presets import Presets
 from mldsim.tables import write_thermo
@@ -374,6 +376,41 @@ class MainWindow(QMainWindow):
 
         self.open_dialog(dialog, save)
 
+    def ask_movie(self) -> None:
+        """Ask for a movie of the trajectory that is watched."""
+        playback = self.controller.playback
+        if playback is None or playback.n_frames < 2:
+            text = "A movie is made of a trajectory: open one, or look back (Ctrl+B) at what is in memory of this run."
+            self.notices.show_notice(Level.INFO, text)
+            return
+        size = self.viewport.widget.size() * self.devicePixelRatioF()
+        dialog = MovieDialog(self, self.new_file("mp4"), playback, size.width(), size.height())
+
+        def make() -> None:
+            self.remember_folder(dialog.output.path)
+            self.make_movie(dialog.output.path, dialog.frames, *dialog.size_pixels, dialog.rate)
+
+        self.open_dialog(dialog, make)
+
+    def make_movie(self, path: Path, frames: range, width: int, height: int, rate: int) -> None:
+        """Draw these frames of the trajectory that is watched into a movie."""
+        footage = self.controller.footage
+        if footage is None:
+            return
+        try:
+            file = MovieFile(path, width, height, rate)
+        except MldsimError as error:
+            self.notices.show_notice(Level.ERROR, str(error))
+            return
+        self.controller.hold(True)
+        maker = MovieMaker(self, self.viewport, self.picks.set_frame, footage.again(), frames, file, width, height)
+        maker.ended.connect(self._end_movie)
+        maker.start()
+
+    def _end_movie(self, level: Level, text: str) -> None:
+        self.controller.hold(False)
+        self.notices.show_notice(level, text)
+
     def save_picture(self, path: Path, width: int, height: int, *, transparent: bool = False) -> None:
         """Save the view; says what came of it."""
         try:
@@ -595,7 +632,7 @@ class MainWindow(QMainWindow):
         files = menus.addMenu("&File")
         self._fill(files, "open_session", "save_session", "open_model", "open_structure", "open_trajectory")
         files.addMenu(self.opening.menu)
-        self._fill(files, None, "record", "export", "picture", None, "preferences", "quit")
+        self._fill(files, None, "record", "export", "picture", "movie", None, "preferences", "quit")
         simulation = menus.addMenu("&Simulation")
         self._fill(
             simulation, "run", "step", "step_frame", "run_for", "extend", "run_on", None, "faster", "slower", None,
@@ -676,6 +713,7 @@ class MainWindow(QMainWindow):
             "record": self.toggle_recording,
             "export": self.ask_export,
             "picture": self.ask_picture,
+            "movie": self.ask_movie,
             "preferences": self.ask_preferences,
             "quit": self.ask_close,
             "view_reset": view.reset_view,

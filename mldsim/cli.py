@@ -30,6 +30,7 @@ from mldsim import units
 from mldsim.errors import Cancelled, InputError, MldsimError, WorkFailed
 from mldsim.parameters import FIELDS, DeviceKind, Parameters, Precision, Setup, ThermostatKind
 from mldsim.progress import progress_bar, tell
+from mldsim.recognise import kind_of
 from mldsim.schedules import Leg, Schedule, parse_leg
 
 if TYPE_CHECKING:
@@ -76,9 +77,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _dispatch(given: list[str]) -> int:
     parser = _window_parser()
-    if given and given[0] in COMMANDS:
+    playing = given[:1] == ["play"]
+    if playing:
+        given = given[1:]
+    elif given and given[0] in COMMANDS:
         parser = _parser_of(given[0])
-    elif given and not given[0].startswith("-"):
+    elif given and not given[0].startswith("-") and not Path(given[0]).is_file():
         alike = difflib.get_close_matches(given[0], COMMANDS, n=1)
         meant = f"; did you mean '{alike[0]}'?" if alike else f"; the commands are {', '.join(COMMANDS)}."
         raise InputError(f"There is no command '{given[0]}'{meant}")
@@ -90,6 +94,8 @@ def _dispatch(given: list[str]) -> int:
     if given and given[0] in COMMANDS:
         with _interruptible():
             return COMMANDS[given[0]].run(options)
+    if playing and options.file is None:
+        raise InputError("A trajectory to watch is missing: mldsim play FILE.")
     return _window(options)
 
 
@@ -223,12 +229,15 @@ def _window_parser() -> argparse.ArgumentParser:
     listed = "\n".join(f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items())
     parser = _Parser(
         prog="mldsim",
-        usage="mldsim [options]          the window\n       mldsim COMMAND [options]  everything else",
+        usage="mldsim [options]              the window\n"
+        "       mldsim [play] FILE [options]  a trajectory, a structure, a model or a session in it\n"
+        "       mldsim COMMAND [options]      everything else",
         description="Molecular learning dynamics: opens the window, with water moving in it.",
         epilog=f"commands:\n{listed}\n\nmldsim COMMAND --help tells the options of each.",
         formatter_class=_Help,
         allow_abbrev=False,
     )
+    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="opened as what its content says it is")
     parser.add_argument("--version", action="version", version=f"mldsim {mldsim.__version__}")
     _add_setup(parser)
     _add_field(parser, "--temperature", "temperature", "K")
@@ -383,6 +392,8 @@ def _print_json(content: dict[str, Any]) -> None:
 def _window(options: argparse.Namespace) -> int:
     setup = _setup(options)
     parameters = Parameters(temperature=options.temperature)
+    if options.file is not None:
+        kind_of(options.file)  # what cannot be opened is told before there is a window
     if options.quit_after is not None and not 0 < options.quit_after < math.inf:
         raise InputError("--quit-after must be a positive number of seconds.")
     try:
@@ -399,6 +410,7 @@ def _window(options: argparse.Namespace) -> int:
         quit_after=options.quit_after,
         screenshot=options.screenshot,
         model_given="--model" in options.given,
+        file=options.file,
     )
 
 

@@ -98,7 +98,7 @@ _NS_PER_DAY = 86_400e-6
 class _Recording:
     """A recording under way. `due` is the next step to be written; `pending` waits for a place in the queue."""
 
-    recorder: Recorder
+    recorder: Recorder[Frame]
     path: Path
     every: int
     due: int

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import (
     QDialog,
     QDialogButtonBox,
     QFormLayout,
+    QHBoxLayout,
     QLabel,
     QPushButton,
     QSpinBox,
@@ -20,11 +21,14 @@ from PySide6.QtWidgets import (
 )
 
 from mldsim.gui.dialogs.paths import OutputPath
+from mldsim.messages import Playback
 from mldsim.units import format_time
 
 TRAJECTORIES = "H5MD trajectory (*.h5md *.h5);;All files (*)"
 EXPORTS = "H5MD trajectory (*.h5md);;Extended XYZ (*.xyz *.extxyz);;All files (*)"
 PICTURES = "PNG picture (*.png);;All files (*)"
+
+MOVIES = "MP4 movie (*.mp4);;GIF (*.gif)"
 
 BYTES_PER_AGENT = 40
 """Position, velocity, force and loss of one agent in single precision, before compression."""
@@ -132,3 +136,83 @@ class PictureDialog(SaveDialog):
     @property
     def transparent(self) -> bool:
         return self._transparent.isChecked()
+
+
+RATES = (25, 30, 50, 60, 12, 10)
+MOVIE_SIZES = ((1280, 720), (1920, 1080), (3840, 2160), (640, 360), (720, 720), (1080, 1080))
+
+
+class MovieDialog(SaveDialog):
+    """Where to save a movie of a trajectory, how large, how fast.
+
+    Parameters
+    ----------
+    parent : QWidget
+    path : Path
+    playback : Playback
+        Of what is shown: its frames and the times between them.
+    width, height : int
+        Pixels of the view on the screen.
+    """
+
+    def __init__(self, parent: QWidget, path: Path, playback: Playback, width: int, height: int) -> None:
+        self._playback = playback
+        super().__init__(parent, f"Make a movie of {playback.title}", "Make", path, MOVIES)
+        self._size = QComboBox()
+        screen = (width // 2 * 2, height // 2 * 2)
+        for each in (screen, *MOVIE_SIZES):
+            told = f"{each[0]} × {each[1]} pixels"
+            self._size.addItem(f"{told}, as on the screen" if each is screen else told, each)
+        self._size.setCurrentIndex(1)
+        self._rate = QComboBox()
+        for rate in RATES:
+            self._rate.addItem(f"{rate} pictures per second", rate)
+        last = playback.n_frames - 1
+        self._first, self._last = QSpinBox(), QSpinBox()
+        for box, value in ((self._first, 0), (self._last, last)):
+            box.setRange(0, last)
+            box.setValue(value)
+            box.valueChanged.connect(self._estimate)
+        self._every = QSpinBox()
+        self._every.setRange(1, max(last, 1))
+        self._every.setPrefix("every ")
+        self._every.setSuffix(". frame")
+        self._every.valueChanged.connect(self._estimate)
+        self._rate.currentIndexChanged.connect(self._estimate)
+        self._length = QLabel()
+        self._length.setProperty("dim", True)
+        for box in (self._first, self._last, self._every):
+            box.lineEdit().setTextMargins(4, 0, 4, 0)
+        parts = QHBoxLayout()
+        parts.setSpacing(8)
+        for widget in (QLabel("from"), self._first, QLabel("to"), self._last, self._every):
+            parts.addWidget(widget)
+        parts.addStretch(1)
+        self.form.addRow("Size", self._size)
+        self.form.addRow("Speed", self._rate)
+        self.form.addRow("Frames", parts)
+        self.form.addRow("", self._length)
+        self._estimate()
+
+    @property
+    def size_pixels(self) -> tuple[int, int]:
+        width, height = self._size.currentData()
+        return int(width), int(height)
+
+    @property
+    def rate(self) -> int:
+        """Pictures per second."""
+        return int(self._rate.currentData())
+
+    @property
+    def frames(self) -> range:
+        """Which frames become pictures: each as it is, none in between."""
+        return range(self._first.value(), self._last.value() + 1, self._every.value())
+
+    def _estimate(self) -> None:
+        n, interval = len(self.frames), self._playback.interval * self._every.value()
+        self._length.setText(
+            f"{n} pictures, {n / self.rate:.1f} s: {format_time(interval)} from picture to picture, "
+            f"{format_time(interval * self.rate)} per second."
+        )
+        self.accept_button.setEnabled(n > 0 and not self.output.problem)

@@ -11,7 +11,7 @@ import logging
 import queue
 import threading
 from pathlib import Path
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +25,16 @@ from mldsim.trajectory.h5md import H5MDWriter
 
 logger = logging.getLogger(__name__)
 
+Item = TypeVar("Item")
+Taken = TypeVar("Taken", contravariant=True)
+
 _FLUSH_INTERVAL = 1.0
 
 
-class FrameSink(Protocol):
-    """Something that takes frames: `H5MDWriter`, `ExtxyzWriter`."""
+class Sink(Protocol[Taken]):
+    """Takes one thing after the other: `H5MDWriter` and `ExtxyzWriter` frames, `MovieFile` pictures."""
 
-    def write(self, frame: Frame) -> None: ...
+    def write(self, one: Taken, /) -> None: ...
 
     def flush(self) -> None:
         """Bring what was written to where a crash cannot reach it."""
@@ -40,20 +43,23 @@ class FrameSink(Protocol):
     def close(self) -> None: ...
 
 
-class Recorder:
-    """Writes frames to a sink from a thread of its own.
+FrameSink = Sink[Frame]
+
+
+class Recorder(Generic[Item]):
+    """Writes frames, or whatever its sink takes, from a thread of its own.
 
     Parameters
     ----------
-    sink : FrameSink
+    sink : Sink
         Belongs to the recorder from now on, which closes it.
     capacity : int
         Frames that may wait.
     """
 
-    def __init__(self, sink: FrameSink, capacity: int = 64) -> None:
+    def __init__(self, sink: Sink[Item], capacity: int = 64) -> None:
         self._sink = sink
-        self._queue: queue.Queue[Frame | None] = queue.Queue(maxsize=max(1, capacity))
+        self._queue: queue.Queue[Item | None] = queue.Queue(maxsize=max(1, capacity))
         self._finishing = threading.Event()
         self._error: MldsimError | None = None
         self._written = 0
@@ -80,12 +86,12 @@ class Recorder:
         """The sink is closed and the thread has ended."""
         return not self._thread.is_alive()
 
-    def put(self, frame: Frame, timeout: float | None = None) -> bool:
+    def put(self, frame: Item, timeout: float | None = None) -> bool:
         """Hand over a frame, waiting while the queue is full.
 
         Parameters
         ----------
-        frame : Frame
+        frame : Frame or what else the sink takes
         timeout : float, optional
             Seconds to wait at most; without it, as long as it takes.
 
