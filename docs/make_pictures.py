@@ -141,7 +141,6 @@ def session(window: MainWindow) -> None:
 
 def replay(window: MainWindow) -> None:
     """The past of the run, one third of the way, with a picked angle."""
-    wait(120.0, lambda: window.controller.frame is not None and window.controller.frame.time > 600.0)
     window.controller.look_back()
     wait(20.0, lambda: window.controller.n_frames > 0 and window.scrubber.isVisible())
     window.controller.seek(window.controller.n_frames // 3)

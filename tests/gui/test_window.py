@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, QSettings, Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel, QMessageBox
+from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel, QMessageBox, QProgressDialog
 
 from mldsim.errors import InputError
 from mldsim.frames import Frame, ThermoRow, Topology
@@ -1090,3 +1090,29 @@ def test_what_is_told_of_versions_can_be_copied(open_window):
     assert copied.startswith("mldsim ")
     assert "arXiv:2504.10560" in copied
     assert "numba" in copied
+
+
+def test_a_movie_of_a_trajectory_has_every_frame_and_stops_whole(open_window, recorded, home):
+    from PIL import Image
+
+    desk = open_window(paused=True)
+    desk.window.ask_movie()
+    assert any("A movie is made of a trajectory" in text for text in desk.window.notices.texts())
+    desk.window.open_path(recorded[0])
+    desk.wait(lambda: shown(desk) == 0 and desk.window.scrubber.isVisible())
+    desk.window.make_movie(home / "water.gif", range(0, 60, 20), 64, 48, 10)
+    desk.wait(lambda: any("3 pictures" in text for text in desk.window.notices.texts()))
+    with Image.open(home / "water.gif") as movie:
+        assert (movie.n_frames, movie.size) == (3, (64, 48))
+    desk.wait(lambda: not desk.window.findChildren(QProgressDialog))
+    desk.window.make_movie(home / "stopped.gif", range(60), 64, 48, 10)
+    progress = desk.window.findChild(QProgressDialog)
+    desk.wait(lambda: progress.value() >= 2)
+    progress.cancel()
+    desk.wait(lambda: any("stopped.gif" in text for text in desk.window.notices.texts()))
+    with Image.open(home / "stopped.gif") as movie:
+        assert 2 <= movie.n_frames < 60
+    desk.window.make_movie(home / "water.avi", range(3), 64, 48, 10)
+    assert any("ends in .mp4 or .gif" in text for text in desk.window.notices.texts())
+    desk.key(Qt.Key.Key_Right, widget=desk.window)
+    desk.wait(lambda: shown(desk) == 10)
