@@ -7,8 +7,8 @@ Layout::
     parameters       JSON text: fields of `Parameters`, the schedule among them
     model            text of the model file, with all digits
     plan             JSON text: fields of `Plan`; only for a run that has an end
-    generator        JSON text: state of the random numbers
     state/           attributes: time (fs), step
+        generator    JSON text: state of the random numbers
         positions    (n_agents, 3) float64, angstrom
         velocities   (n_agents, 3) float64, angstrom fs-1
         box          (3,) float64, angstrom
@@ -19,7 +19,7 @@ Layout::
         target       () float64, K: of the thermostat now
         booked       () float64, eV
         heat_before  () float64, eV
-    start/           attributes: time, step; generator, positions, velocities: what `reset` goes back to
+    start/           attributes: time, step; generator to bonds: what `reset` goes back to, maybe with other agents
 
 Texts are stored as bytes (uint8). Nothing in a file is executed, every field is looked at before it is used, and
 what a file asks of memory is known before it is read. `mldsim.session` adds what a window shows.
@@ -30,7 +30,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -176,8 +176,7 @@ def fill(file: Any, checkpoint: Checkpoint) -> None:
     if checkpoint.plan is not None:
         put_text(file, "plan", to_text(checkpoint.plan))
     state = checkpoint.state
-    group = _put_moment(file, "state", state)
-    group["box"], group["species"], group["bonds"] = state.box, state.species, state.bonds
+    group = _put_state(file, "state", state)
     group["thermostat"] = np.array(checkpoint.thermostat, np.float64)
     group["target"], group["booked"], group["heat_before"] = (
         checkpoint.target,
@@ -186,11 +185,7 @@ def fill(file: Any, checkpoint: Checkpoint) -> None:
     )
     if checkpoint.listed is not None:
         group["listed"] = checkpoint.listed
-    _put_moment(file, "start", checkpoint.start)
-    for name, unit in (("positions", "angstrom"), ("velocities", "angstrom fs-1"), ("box", "angstrom")):
-        for part in ("state", "start"):
-            if name in file[part]:
-                file[part][name].attrs["unit"] = unit
+    _put_state(file, "start", checkpoint.start)
 
 
 def put_text(file: Any, name: str, text: str) -> None:
@@ -198,10 +193,13 @@ def put_text(file: Any, name: str, text: str) -> None:
     file.create_dataset(name, data=np.frombuffer(text.encode(), np.uint8), compression="gzip", compression_opts=1)
 
 
-def _put_moment(file: Any, name: str, state: State) -> Any:
+def _put_state(file: Any, name: str, state: State) -> Any:
     group = file.create_group(name)
     group.attrs["time"], group.attrs["step"] = state.time, state.step
-    group["positions"], group["velocities"] = state.positions, state.velocities
+    group["positions"], group["velocities"], group["box"] = state.positions, state.velocities, state.box
+    for array, unit in (("positions", "angstrom"), ("velocities", "angstrom fs-1"), ("box", "angstrom")):
+        group[array].attrs["unit"] = unit
+    group["species"], group["bonds"] = state.species, state.bonds
     put_text(group, "generator", json.dumps(state.rng.bit_generator.state))
     return group
 
@@ -321,31 +319,14 @@ def parse(fields: Fields) -> Checkpoint:
     model = parse_model(fields.text("model"), f"{fields.where}, model")
     plan = from_text(Plan, fields.text("plan"), f"{fields.where}, plan") if fields.has("plan") else None
     group = fields.group("state")
-    species = group.array("species", (None,), "i").astype(np.int32)
-    n = len(species)
-    if n == 0 or not ((species >= 0) & (species < len(model.symbols))).all():
-        raise group.wrong("species", "names species that the model does not have")
-    box = group.array("box", (3,))
-    if not (box > 0.0).all():
-        raise group.wrong("box", "has an edge that is not positive")
-    bonds = group.array("bonds", (None, 2), "i")
-    if bonds.size and not ((bonds >= 0) & (bonds < n)).all():
-        raise group.wrong("bonds", "names agents that are not there")
-    moment = _moment(group, n)
-    state = State(
-        species=species,
-        symbols=model.symbols,
-        masses=model.masses[species],
-        box=box,
-        bonds=bonds.astype(np.int32),
-        **moment,
-    )
+    state = _state(group, model)
+    n = state.n_agents
     return Checkpoint(
         setup=setup,
         parameters=parameters,
         model=model,
         state=state,
-        start=replace(state.copy(), **_moment(fields.group("start"), n)),
+        start=_state(fields.group("start"), model),
         listed=group.array("listed", (n, 3)) if group.has("listed") else None,
         thermostat=tuple(group.array("thermostat", (None,), most=MOST_REMEMBERED).tolist()),
         target=_target(group),
@@ -361,15 +342,30 @@ def _target(group: Fields) -> float:
     return target
 
 
-def _moment(group: Fields, n_agents: int) -> dict[str, Any]:
-    """Fields of `State` that change with time."""
-    return {
-        "positions": group.array("positions", (n_agents, 3)),
-        "velocities": group.array("velocities", (n_agents, 3)),
-        "time": group.number("time"),
-        "step": group.count("step"),
-        "rng": _generator(group),
-    }
+def _state(group: Fields, model: LossModel) -> State:
+    """A state from its group; raises InputError."""
+    species = group.array("species", (None,), "i").astype(np.int32)
+    n = len(species)
+    if n == 0 or not ((species >= 0) & (species < len(model.symbols))).all():
+        raise group.wrong("species", "names species that the model does not have")
+    box = group.array("box", (3,))
+    if not (box > 0.0).all():
+        raise group.wrong("box", "has an edge that is not positive")
+    bonds = group.array("bonds", (None, 2), "i")
+    if bonds.size and not ((bonds >= 0) & (bonds < n)).all():
+        raise group.wrong("bonds", "names agents that are not there")
+    return State(
+        positions=group.array("positions", (n, 3)),
+        velocities=group.array("velocities", (n, 3)),
+        species=species,
+        symbols=model.symbols,
+        masses=model.masses[species],
+        box=box,
+        bonds=bonds.astype(np.int32),
+        time=group.number("time"),
+        step=group.count("step"),
+        rng=_generator(group),
+    )
 
 
 def _generator(group: Fields) -> np.random.Generator:

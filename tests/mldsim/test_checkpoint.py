@@ -209,3 +209,16 @@ def test_a_loss_that_was_changed_is_changed_again_and_can_go_back(tmp_path):
         each.advance(30)
         each.set_parameters(each.parameters.with_changes(loss=LossEdit()))
     assert same(resumed.frame(), simulation.frame())
+
+
+def test_molecules_that_were_taken_out_are_back_after_a_reset(tmp_path):
+    simulation = make(molecules=10)
+    simulation.remove_molecule(0)
+    simulation.advance(10)
+    save_checkpoint(simulation.checkpoint(), tmp_path / "c.h5")
+    resumed = Simulation.resumed(load_checkpoint(tmp_path / "c.h5"))
+    for each in (simulation, resumed):
+        each.advance(20)
+    assert same(resumed.frame(), simulation.frame())
+    resumed.reset()
+    assert (simulation.state.n_agents, resumed.state.n_agents) == (27, 30)
