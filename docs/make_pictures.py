@@ -133,9 +133,9 @@ def session(window: MainWindow) -> None:
     window.presets.take("Hot water, 400 K")
     controller.change(temperature=300.0, thermostat=ThermostatKind.CSVR)
     wait(2.0, lambda: controller.applied.thermostat is ThermostatKind.CSVR)
-    controller.follow_schedule(Schedule((Leg(380.0, 1500.0), Leg(320.0, 1000.0)), repeats=True))
+    controller.follow_schedule(Schedule((Leg(380.0, 200.0), Leg(320.0, 150.0)), repeats=True))
     begun = controller.status().time
-    wait(400.0, lambda: controller.status().time > begun + 4000.0)
+    wait(400.0, lambda: controller.status().time > begun + 600.0)
     wait(1.0)
 
 
