@@ -1114,5 +1114,5 @@ def test_a_movie_of_a_trajectory_has_every_frame_and_stops_whole(open_window, re
         assert 2 <= movie.n_frames < 60
     desk.window.make_movie(home / "water.avi", range(3), 64, 48, 10)
     assert any("ends in .mp4 or .gif" in text for text in desk.window.notices.texts())
-    desk.key(Qt.Key.Key_Right, widget=desk.window)
+    desk.window.controller.step()
     desk.wait(lambda: shown(desk) == 10)
