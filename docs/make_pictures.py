@@ -152,6 +152,15 @@ def movie(window: MainWindow) -> None:
     """The dialog of a movie over the past of the run."""
     replay(window)
     window.ask_movie()
+
+
+def two(window: MainWindow) -> None:
+    """Shared beside own: water and water-paper from one start."""
+    window.comparing.dock.raise_()
+    window.controller.change(steps_per_frame=5)
+    window.comparing.begin()
+    measures = window.comparing._measures
+    wait(400.0, lambda: len(measures.apart.columns()[0]) > 150)
     wait(1.0)
 
 
@@ -167,6 +176,7 @@ SCENES: dict[str, Scene] = {
     "sessions": session,
     "replay": replay,
     "movie": movie,
+    "two": two,
 }
 
 

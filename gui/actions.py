@@ -176,6 +176,11 @@ SPECS: dict[str, Spec] = {
     ),
     "fit": Spec("Fit a loss", "Show the dock Fit; where it is shown, fit", ("Ctrl+Shift+F",), group="Analysis"),
     "cancel_fit": Spec("Cancel the fit", "Stop fitting or labelling; nothing of it is kept", group="Analysis"),
+    "compare": Spec(
+        "Run another beside", "Show the dock Two; where it is shown, start another loss from where this one stands",
+        ("Ctrl+2",), group="Analysis",
+    ),
+    "end_compare": Spec("End the comparison", "Go on with the left one of two alone", group="Analysis"),
     "analysis_table": Spec(
         "Save analysis as a table…", "Save the curve that is shown, its reference and their errors", group="Analysis"
     ),

@@ -30,6 +30,7 @@ from PySide6.QtWidgets import (
 from mldsim.errors import MldsimError, WorkFailed
 from mldsim.gui import exports, sessions, theme
 from mldsim.gui.actions import SPECS, Actions
+from mldsim.gui.comparing import Comparing, Sides
 from mldsim.gui.controller import FRAMES_AT_ONCE, Controller, RunnerLike, Views
 from mldsim.gui.dialogs.about import AboutDialog
 from mldsim.gui.dialogs.keys import KeysDialog
@@ -156,6 +157,7 @@ class MainWindow(QMainWindow):
         self._build_docks()
         self.instruments = Instruments(self, self._plots_dock, self, runner)
         self.fitting = Fitting(self, self._plots_dock, self, runner)
+        self.comparing = Comparing(self, self._plots_dock, self, runner, self.sides, shipped_models())
         self._build_tool_bar()
         self.picks = Picks(
             self.viewport,
@@ -194,6 +196,7 @@ class MainWindow(QMainWindow):
         self.controller.start()
         self.instruments.start()
         self.fitting.start()
+        self.comparing.start()
         self._pulse.start()
 
     @property
@@ -434,6 +437,7 @@ class MainWindow(QMainWindow):
         self.tracks.colour(self._colours)
         self.instruments.colour(self._colours)
         self.fitting.panel.colour(self._colours)
+        self.comparing.colour(self._colours)
         self.notices.colour(self._colours)
         self.viewport.set_theme(name)
         self.controller.redraw_plots()
@@ -477,7 +481,7 @@ class MainWindow(QMainWindow):
     def restore_layout(self) -> None:
         """Bring all docks back to where they were made."""
         self.restoreState(self._default_layout, LAYOUT_VERSION)
-        for dock in (*self._docks(), *self.instruments.docks, self.fitting.dock):
+        for dock in (*self._docks(), *self.instruments.docks, self.fitting.dock, self.comparing.dock):
             dock.show()
         self._panel_dock.raise_()
         self._plots_dock.raise_()
@@ -529,6 +533,7 @@ class MainWindow(QMainWindow):
         QGuiApplication.sync()
         self.instruments.close()
         self.fitting.close()
+        self.comparing.close()
         if not self.controller.close():
             log.warning("The simulation did not end in time; a recording is valid up to its last flush.")
         self.closed.emit()
@@ -548,7 +553,8 @@ class MainWindow(QMainWindow):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addWidget(self.notices)
-        column.addWidget(self.viewport.widget, 1)
+        self.sides = Sides(self.viewport.widget)
+        column.addWidget(self.sides, 1)
         column.addWidget(self.scrubber)
         self.viewport.widget.setMinimumSize(240, 160)
         self.setCentralWidget(centre)
@@ -648,7 +654,7 @@ class MainWindow(QMainWindow):
         self._fill(analysis, "average_anew", "analysis_table", "analysis_picture", None)
         self._fill(analysis, "watch_doubt", "pause_on_doubt", "save_doubtful", None)
         self._fill(analysis, "freeze_plots", "follow_plots", "thermo_table")
-        self._fill(analysis, None, "fit", "cancel_fit")
+        self._fill(analysis, None, "fit", "cancel_fit", "compare", "end_compare")
         view = menus.addMenu("&View")
         self._colouring_actions = self._choices(view.addMenu("Colour by"), COLOURING_NAMES, self.set_colouring)
         self._style_actions = self._choices(view.addMenu("Draw as"), STYLE_NAMES, self.set_style)
@@ -656,7 +662,7 @@ class MainWindow(QMainWindow):
         self._theme_actions = self._choices(
             view.addMenu("Theme"), {Theme.DARK: "Dark", Theme.LIGHT: "Light"}, self.set_theme
         )
-        for dock in (*self._docks(), *self.instruments.docks, self.fitting.dock):
+        for dock in (*self._docks(), *self.instruments.docks, self.fitting.dock, self.comparing.dock):
             view.addAction(dock.toggleViewAction())
         self._fill(view, "restore_layout", None, "full_screen")
         self._fill(menus.addMenu("&Help"), "palette", "keys", "about")
@@ -738,6 +744,7 @@ class MainWindow(QMainWindow):
             **self.presets.commands,
             **self.instruments.commands,
             **self.fitting.commands,
+            **self.comparing.commands,
         }
         for name, command in commands.items():
             self.actions_[name].triggered.connect(lambda _=False, command=command: command())

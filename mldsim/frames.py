@@ -71,6 +71,14 @@ class Pull:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """The frame of a simulation that runs beside this one, and the name of its model."""
+
+    name: str
+    frame: Frame
+
+
+@dataclass(frozen=True, slots=True)
 class Frame:
     """A snapshot for views and files. The arrays are copies that nobody changes any more.
 
@@ -87,6 +95,8 @@ class Frame:
         Of the frame that was judged last, when doubt is watched.
     pull : Pull or None
         The force from outside, which is not among `forces`.
+    beside : Beside or None
+        Of two simulations from one start, the other.
     """
 
     step: int
@@ -99,6 +109,7 @@ class Frame:
     thermo: ThermoRow
     doubts: NDArray[np.float64] | None = None
     pull: Pull | None = None
+    beside: Beside | None = None
 
 
 @dataclass(frozen=True, slots=True)

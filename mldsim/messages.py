@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mldsim.edits import FITTED, LossEdit
 from mldsim.frames import Frame, Topology
 from mldsim.parameters import Parameters, Setup
 
@@ -100,6 +101,14 @@ class Engine(Protocol):
 
     def take_back(self) -> None:
         """Back to where everything was before the last touch."""
+        ...
+
+    def with_beside(self, model: str, edit: LossEdit) -> Engine:
+        """The same with another simulation beside it, from where it stands, of this model with this edit."""
+        ...
+
+    def alone(self) -> Engine:
+        """The same without another one."""
         ...
 
     def set_model(self, name_or_path: str | Path) -> None:
@@ -285,6 +294,14 @@ class TakeBack:
 
 
 @dataclass(frozen=True, slots=True)
+class Compare:
+    """Run another model, or the same one edited, beside the present one, from where it stands; None ends that."""
+
+    model: str | None
+    edit: LossEdit = FITTED
+
+
+@dataclass(frozen=True, slots=True)
 class LoadModel:
     """Go on with another loss model: the name of a shipped one or a file."""
 
@@ -406,6 +423,7 @@ Command = (
     | Heat
     | Kick
     | RemoveMolecule
+    | Compare
     | AddMolecule
     | TakeBack
     | LoadModel

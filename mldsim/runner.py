@@ -27,6 +27,7 @@ from mldsim.messages import (
     AddMolecule,
     Applied,
     Command,
+    Compare,
     Engine,
     EngineFactory,
     Event,
@@ -440,14 +441,15 @@ class Runner:
         if not (record or remember or show or sample):
             return
         frame = self._snapshot(engine)
+        alone = replace(frame, beside=None)  # one that runs beside is for looking
         if sample and self._series is not None:
             self._sample_due += self._sample_steps(engine)
-            self.samples.put(self._series, frame)
+            self.samples.put(self._series, alone)
         if record and recording is not None:
             recording.due += recording.every
-            self._record(recording, frame)
+            self._record(recording, alone)
         if remember:
-            self._history.append(frame)
+            self._history.append(alone)
         if remember or show:
             self.thermo.append(frame.thermo)
         if show:
@@ -678,6 +680,10 @@ class Runner:
                 self._show_present()
             case Kick(agent, velocity):
                 engine.kick(agent, np.array(velocity))
+                self._show_present()
+            case Compare(model, edit):
+                self._engine = engine.alone() if model is None else engine.with_beside(model, edit)
+                self._seconds_per_step = None
                 self._show_present()
             case RemoveMolecule(agent):
                 self._touch(engine, lambda: engine.remove_molecule(agent))

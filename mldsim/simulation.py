@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,9 @@ from mldsim.state import State
 from mldsim.stepper import Forces, HostStepper, Run, Stepper
 from mldsim.thermostats import Thermostat, degrees_of_freedom, make_thermostat
 from mldsim.water import read_structure, water_box
+
+if TYPE_CHECKING:
+    from mldsim.messages import Engine
 
 Array = NDArray[np.float64]
 
@@ -496,7 +499,10 @@ class Simulation:
         """
         if not self._before:
             raise InputError("There is nothing to take back.")
-        before = self._before.pop()
+        self.restore(self._before.pop())
+
+    def restore(self, before: Checkpoint) -> None:
+        """Back to where everything was when this was kept of the present model: agents, time, accounts."""
         self._go_on_with(before.state.copy(), remember=False)
         self._run.state.velocities[:] = before.state.velocities  # to the last digit, which a new thermostat rounds
         if before.parameters.thermostat is self._parameters.thermostat:
@@ -520,6 +526,39 @@ class Simulation:
             self._descent = None
             self._fit_topology()
             self._change_thermostat()
+
+    def twin(self, model: str, edit: LossEdit) -> Simulation:
+        """Another simulation from the present positions and velocities, with another loss and its own thermostat.
+
+        Raises
+        ------
+        InputError
+            If the model cannot be loaded or edited like this, or does not fit here.
+        """
+        loaded = load_model(model)
+        return Simulation(
+            _with_model(self._state, loaded),
+            loaded,
+            replace(self._parameters, loss=edit),
+            replace(self._setup, model=model),
+            make_forces=self._make_forces,
+            make_stepper=self._make_stepper,
+        )
+
+    def with_beside(self, model: str, edit: LossEdit) -> Engine:
+        """This one with a twin beside it."""
+        from mldsim.pair import Pair
+
+        return Pair(self, model, edit)
+
+    def alone(self) -> Simulation:
+        """This one."""
+        return self
+
+    def take_velocities(self, velocities: Array) -> None:
+        """Take over velocities, (n_agents, 3) angstrom/fs."""
+        with self._intervention():
+            self._state.velocities[:] = velocities
 
     def _remember(self) -> None:
         """Keep all as it is, to be taken back to."""

@@ -301,6 +301,22 @@ class Viewport(QObject):
         self.camera.focus(places.mean(axis=0), reach, width / height)
         self._refresh()
 
+    def look_like(self, other: Viewport) -> None:
+        """Draw agents as another view does: colours, style, theme, and what is shown around them."""
+        if self._theme is not other._theme:
+            self.set_theme(other._theme)
+        if self._style is not other._style:
+            self.set_style(other._style)
+        self.set_colouring(other._colouring)
+        if self._scales[self._colouring] != other._scales[self._colouring]:
+            self.set_scale(self._colouring, other._scales[self._colouring])
+        for name in ("_show_box", "_show_bonds", "_show_axes", "_show_hydrogen_bonds", "_fog"):
+            if getattr(self, name) != getattr(other, name):
+                setattr(self, name, getattr(other, name))
+                self._refresh()
+        if self.camera.orthographic != other.camera.orthographic:
+            self.set_orthographic(other.camera.orthographic)
+
     def look_as(self, gaze: Gaze) -> None:
         """Look as the camera once did; nothing is followed any more."""
         self._followed = None
