@@ -91,7 +91,7 @@ def main() -> None:
         window = MainWindow(runner, setup, parameters, Preferences(Path(home) / "window.ini"))
         window.resize(1280, 800)
         window.start()
-        until(lambda: window.controller.frame is not None and window.controller.frame.time > 100.0)
+        until(lambda: window.controller.frame is not None and window.controller.frame.time > 100.0, 600.0)
         print(
             f"running, seen     {share(seconds, time.thread_time):7.2f} % of a core in the window's thread", flush=True
         )

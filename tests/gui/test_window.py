@@ -28,6 +28,7 @@ from mldsim.gui.settings import Settings, load_settings
 from mldsim.gui.theme import Theme
 from mldsim.gui.viewmodel import ModelCard
 from mldsim.gui.viewport import Colouring
+from mldsim.gui.viewport.scales import ColourMap, Scale, scale_of
 from mldsim.messages import Level, RunState
 from mldsim.parameters import Parameters, Setup, ThermostatKind
 from mldsim.presets import Presets
@@ -553,9 +554,15 @@ def test_layout_and_looks_are_remembered(open_window, home):
     desk.window._plots_dock.hide()
     desk.window.set_theme(Theme.LIGHT)
     desk.window.set_colouring(Colouring.LOSS)
+    desk.window.set_scale(Scale(ColourMap.MAGMA, (-0.5, 1.5), backwards=True))
+    desk.window.set_images((3, 3, 1))
     desk.window.actions_["bonds"].setChecked(False)
     desk.window.close()
     again = open_window(paused=True).window
+    assert again.viewport.scale(Colouring.LOSS) == Scale(ColourMap.MAGMA, (-0.5, 1.5), backwards=True)
+    assert again.viewport.scale(Colouring.SPEED) == Scale()
+    assert again.view_panel.images.currentData() == again.viewport.images == (3, 3, 1)
+    assert again.view_panel.high.value() == 1.5
     assert not again._plots_dock.isVisible()
     assert again.theme is Theme.LIGHT
     assert again.view_panel.colouring.currentData() is Colouring.LOSS
@@ -568,12 +575,19 @@ def test_broken_settings_do_not_stop_the_start(open_window, home):
     path = home / "window.ini"
     path.write_bytes(
         b"[General]\ntheme=purple\ncolouring=@Invalid()\nbonds=perhaps\nlayout=@ByteArray(nonsense)\n"
+        b'view="{\\"scales\\": 7, \\"images\\": [9]}"\nplots=[1]\n'
         b"geometry=@ByteArray(\\x1\\xd9)\nfolder=/no/such/place\nstyle=@Variant(\\0\\0\\0\\x7f\n\xff\xfe[[["
     )
     desk = open_window(paused=True)
     assert desk.window.isVisible()
     assert desk.window.theme is Theme.DARK
     assert desk.window._panel_dock.isVisible()
+
+
+def test_a_colour_scale_that_cannot_be_understood_is_none():
+    for record in (None, 3, {}, {"map": "jet"}, []):
+        assert scale_of(record) is None
+    assert scale_of({"map": "magma", "fixed": ["a", 1]}) == Scale(ColourMap.MAGMA)
 
 
 def test_settings_of_a_test_stay_in_its_home(open_window, home):
