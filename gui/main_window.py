@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import json
 import logging
 import math
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from PySide6.QtCore import QByteArray, QEvent, QPoint, QSize, Qt, Signal
 from PySide6.QtGui import QAction, QActionGroup, QCloseEvent, QGuiApplication, QImage, QImageWriter
@@ -28,7 +29,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from mldsim.errors import MldsimError, WorkFailed
+from mldsim.errors import InputError, MldsimError, WorkFailed
 from mldsim.gui import exports, sessions, theme
 from mldsim.gui.actions import SPECS, Actions
 from mldsim.gui.comparing import Comparing, Sides
@@ -51,7 +52,7 @@ from mldsim.gui.panels.panel import on_screen
 from mldsim.gui.panels.parameters import ParameterPanel
 from mldsim.gui.panels.scrubber import Scrubber
 from mldsim.gui.panels.status import StatusBar
-from mldsim.gui.panels.view import COLOURING_NAMES, IMAGE_NAMES, STYLE_NAMES, ViewPanel
+from mldsim.gui.panels.view import COLOURING_NAMES, STYLE_NAMES, ViewPanel
 from mldsim.gui.picks import Picks
 from mldsim.gui.plots.thermo import ThermoPlots
 from mldsim.gui.plots.tracks import TrackPlots
@@ -62,7 +63,7 @@ from mldsim.gui.settings import load_settings, save_settings
 from mldsim.gui.theme import Theme
 from mldsim.gui.viewmodel import PACES, pace_text
 from mldsim.gui.viewport import Colouring, Style, Viewport
-from mldsim.gui.viewport.scales import Scale, scale_of, scale_record
+from mldsim.gui.viewport.scales import Scale
 from mldsim.loss import load_model, shipped_models
 from mldsim.messages import Level, RunState, Status
 from mldsim.movies import MovieFile
@@ -809,24 +810,13 @@ class MainWindow(QMainWindow):
         self.set_colouring(preferences.choice("colouring", Colouring.ELEMENT))
         self.set_style(preferences.choice("style", Style.BALL_AND_STICK))
         self.plots.restore(preferences.record("plots"))
-        self._restore_view(preferences.record("view"))
+        with suppress(InputError):  # broken settings are as if they were not there
+            sessions.show_looks(self, json.dumps(preferences.record("view")))
         for name in VIEW_TOGGLES:
             action = self.actions_[name]
             wanted = preferences.flag(name, name not in ("orthographic", "hydrogen_bonds"))
             action.setChecked(wanted)
             action.toggled.emit(wanted)
-
-    def _restore_view(self, kept: dict[str, Any]) -> None:
-        """Colour scales and periodic images; what cannot be understood is left as it is."""
-        scales = kept.get("scales")
-        for colouring in Colouring:
-            scale = scale_of(scales.get(colouring.value)) if isinstance(scales, dict) else None
-            if scale is not None:
-                with suppress(MldsimError):  # ends of a range that no file of ours has
-                    self.viewport.set_scale(colouring, scale)
-        self.view_panel.show_colouring(self._colouring, self.viewport.scale(self._colouring))
-        images = next((known for known in IMAGE_NAMES if list(known) == kept.get("images")), (1, 1, 1))
-        self.set_images(images)
 
     def _remember(self) -> None:
         preferences = self.preferences
@@ -836,8 +826,7 @@ class MainWindow(QMainWindow):
         preferences.set("colouring", self._colouring)
         preferences.set("style", self._style)
         preferences.set_record("plots", self.plots.settings())
-        scales = {colouring.value: scale_record(self.viewport.scale(colouring)) for colouring in Colouring}
-        preferences.set_record("view", {"scales": scales, "images": self.viewport.images})
+        preferences.set_record("view", json.loads(sessions.looks_of(self)))
         for name in VIEW_TOGGLES:
             preferences.set(name, self.actions_[name].isChecked())
         preferences.save()

@@ -50,6 +50,44 @@ class Shown:
     pace: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """What the view keeps from one start to the next, besides single choices.
+
+    Attributes
+    ----------
+    images : (int, int, int)
+        Of the periodic box.
+    scales : dict
+        Of every quantity that colours can tell.
+    """
+
+    images: tuple[int, int, int] = (1, 1, 1)
+    scales: dict[Colouring, Scale] = field(default_factory=dict)
+
+
+def looks_of(window: MainWindow) -> str:
+    """The looks of a view, as text."""
+    view = window.viewport
+    return to_text(Looks(view.images, {colouring: view.scale(colouring) for colouring in Colouring}))
+
+
+def show_looks(window: MainWindow, text: str) -> None:
+    """Take what `looks_of` gave.
+
+    Raises
+    ------
+    InputError
+        If it is not such a text.
+    """
+    looks = from_text(Looks, text, "The settings of the window")
+    for colouring, scale in looks.scales.items():
+        window.viewport.set_scale(colouring, scale)
+    window.view_panel.show_scale(window.viewport.scale(window.colouring))
+    if all(count in (1, 3) for count in looks.images):
+        window.set_images(looks.images)
+
+
 def text_of(window: MainWindow, toggles: tuple[str, ...]) -> str:
     """What a window shows, as text for `mldsim.messages.SaveSession`."""
     view = window.viewport

@@ -94,25 +94,6 @@ class Scale:
         return scale_colours(n, self.colour_map, backwards=self.backwards)
 
 
-def scale_record(scale: Scale) -> dict[str, object]:
-    """A scale as JSON has it."""
-    fixed = None if scale.fixed is None else list(scale.fixed)
-    return {"map": scale.colour_map.value, "fixed": fixed, "backwards": scale.backwards}
-
-
-def scale_of(record: object) -> Scale | None:
-    """What `scale_record` gave; None for anything else."""
-    if not isinstance(record, dict):
-        return None
-    chosen = next((one for one in ColourMap if one.value == record.get("map")), None)
-    fixed = record.get("fixed")
-    if chosen is None:
-        return None
-    if isinstance(fixed, list) and len(fixed) == 2 and all(isinstance(end, int | float) for end in fixed):
-        return Scale(chosen, (float(fixed[0]), float(fixed[1])), record.get("backwards") is True)
-    return Scale(chosen, None, record.get("backwards") is True)
-
-
 @dataclass(slots=True)
 class ScaleRange:
     """The values that the two ends of a colour scale stand for.

@@ -236,11 +236,6 @@ class Viewport(QObject):
         self._fog = fog
         self._refresh()
 
-    @property
-    def images(self) -> tuple[int, int, int]:
-        """How many times the box is drawn along x, y and z."""
-        return self._images
-
     def set_images(self, images: tuple[int, int, int]) -> None:
         """Draw the box so many times along x, y and z, itself in the middle, and frame all of it."""
         if images != self._images:

@@ -28,7 +28,7 @@ from mldsim.gui.settings import Settings, load_settings
 from mldsim.gui.theme import Theme
 from mldsim.gui.viewmodel import ModelCard
 from mldsim.gui.viewport import Colouring
-from mldsim.gui.viewport.scales import ColourMap, Scale, scale_of
+from mldsim.gui.viewport.scales import ColourMap, Scale
 from mldsim.messages import Level, RunState
 from mldsim.parameters import Parameters, Setup, ThermostatKind
 from mldsim.presets import Presets
@@ -582,12 +582,6 @@ def test_broken_settings_do_not_stop_the_start(open_window, home):
     assert desk.window.isVisible()
     assert desk.window.theme is Theme.DARK
     assert desk.window._panel_dock.isVisible()
-
-
-def test_a_colour_scale_that_cannot_be_understood_is_none():
-    for record in (None, 3, {}, {"map": "jet"}, []):
-        assert scale_of(record) is None
-    assert scale_of({"map": "magma", "fixed": ["a", 1]}) == Scale(ColourMap.MAGMA)
 
 
 def test_settings_of_a_test_stay_in_its_home(open_window, home):
