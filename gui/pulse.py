@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from PySide6.QtCore import QObject, Qt, QTimer
 
-FAST_MS, SLOW_MS = 16, 100
-"""Between two looks: sixty times a second; and ten times, so that what comes by itself is told without delay."""
+FAST_MS, SLOW_MS = 16, 250
+"""Between two looks: sixty times a second; and four times, so that what comes by itself is told soon."""
 
 LINGER = 1.0
 """Seconds that it stays fast after the last thing that the user asked for: the answer is to be seen at once."""

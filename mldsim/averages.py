@@ -739,7 +739,7 @@ class Analyst:
         published = last = clock.monotonic()
         fresh = False
         while not self._closing.is_set():
-            sample = self._samples.take(0.1)
+            sample = self._samples.take(0.25)
             now = clock.monotonic()
             self._credit = min(self._credit + SHARE * (now - last), PUBLISH_EVERY)
             last = now
