@@ -221,14 +221,15 @@ def _try(install: str) -> None:
 
         cuda.compile_test_kernel()
     except Exception as error:
-        raise _Unusable(f"Numba's CUDA compiler is missing ({_summary(error)}); install it with {install}.") from error
+        raise _Unusable(f"Numba's CUDA compiler is missing ({summary(error)}); install it with {install}.") from error
     try:
         cuda.run_test_kernel()
     except Exception as error:
-        raise _Unusable(f"the GPU did not run a test kernel ({_summary(error)}).") from error
+        raise _Unusable(f"the GPU did not run a test kernel ({summary(error)}).") from error
 
 
-def _summary(error: Exception) -> str:
+def summary(error: Exception) -> str:
+    """Kind and first line of an error, for people."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0].rstrip('. :')}" if lines else type(error).__name__
 

@@ -10,6 +10,9 @@ The same two passes, signatures and layouts as `kernels.cpu`, and the same arith
                 the wave vectors
     forces      each thread takes whole neighbours, from G to the force; the block adds up
 
+The work for one agent is a function of the block that does it. Kernels of one pass each give every agent a block;
+`kernels.cuda_step` calls the same functions in whole steps.
+
 All sums have a fixed order and nothing is added atomically, so that equal input gives equal bits.
 The numbers of species, radial functions and ranks, and the arithmetic type, are constants of the compiled code.
 
@@ -84,8 +87,8 @@ def _check_shared(n_species: int, n_radial: int, what: str, numbers: int, real: 
 
 
 @cache
-def kernels(n_species: int, n_radial: int, max_rank: int, n_hops: int, real: Any) -> tuple[Any, Any]:
-    """The two CUDA kernels; `n_hops` as in `kernels.cpu.compiled`, `real` is ``np.float32`` or ``np.float64``.
+def gradients_of_one(n_species: int, n_radial: int, max_rank: int, real: Any) -> Any:
+    """The first pass for agent i, by one block; `real` is ``np.float32`` or ``np.float64``.
 
     Raises
     ------
@@ -97,12 +100,11 @@ def kernels(n_species: int, n_radial: int, max_rank: int, n_hops: int, real: Any
     numbers_kept = THREADS * (n_radial + n_lm + 2) + n_fields
     _check_shared(n_species, n_radial, f"ranks up to {max_rank}", numbers_kept, real)
 
-    @cuda.jit(fastmath=FAST)
+    @_on_device
     def gradients(  # type: ignore[no-untyped-def]
-        local, species, shift, count, entries, cutoff, start, per_row, table, linear, quadratic, wall_radius,
+        i, local, species, shift, count, entries, cutoff, start, per_row, table, linear, quadratic, wall_radius,
         wall_energy, losses, gradient, closest, kept_fields,
     ):  # fmt: skip
-        i = cuda.blockIdx.x
         thread = cuda.threadIdx.x
         phi = cuda.shared.array((THREADS, n_radial), real)
         value = cuda.shared.array((THREADS, n_lm), real)
@@ -180,12 +182,23 @@ def kernels(n_species: int, n_radial: int, max_rank: int, n_hops: int, real: Any
             losses[i] = partial[0, 0]
             closest[i] = shortest[0]
 
-    @cuda.jit(fastmath=FAST)
+    return gradients
+
+
+@cache
+def force_on_one(n_radial: int, max_rank: int, n_hops: int, alone: bool, real: Any) -> Any:
+    """The second pass for agent i, by one block.
+
+    `n_hops` as in `kernels.cpu.compiled`; `alone` where no gradient of a neighbour counts (own scope), so that none is
+    read and `both` does not matter.
+    """
+    n_lm = (max_rank + 1) ** 2
+
+    @_on_device
     def forces(  # type: ignore[no-untyped-def]
-        local, species, shift, count, entries, cutoff, start, per_row, table, gradient, wall_radius, wall_force, both,
-        numbers, pulls, distant, result,
+        i, local, species, shift, count, entries, cutoff, start, per_row, table, gradient, wall_radius, wall_force,
+        both, numbers, pulls, distant, result,
     ):  # fmt: skip
-        i = cuda.blockIdx.x
         thread = cuda.threadIdx.x
         partial = cuda.shared.array((3, THREADS), real)
         phi = cuda.local.array(n_radial, real)
@@ -223,7 +236,9 @@ def kernels(n_species: int, n_radial: int, max_rank: int, n_hops: int, real: Any
                     radial = real(0.0)
                     across = real(0.0)
                     for k in range(n_radial):
-                        g = gradient[i, b, m, k] + sign * gradient[j, a, m, k]
+                        g = gradient[i, b, m, k]
+                        if not alone:
+                            g += sign * gradient[j, a, m, k]
                         if n_hops and m == 0:
                             for c in range(n_hops):
                                 g += pulls[i, b, c, k] * numbers[j, c]
@@ -246,6 +261,41 @@ def kernels(n_species: int, n_radial: int, max_rank: int, n_hops: int, real: Any
         if thread == 0:
             for d in range(3):
                 result[i, d] = partial[d, 0] + distant[i, d] if distant.shape[0] else partial[d, 0]
+
+    return forces
+
+
+@cache
+def kernels(n_species: int, n_radial: int, max_rank: int, n_hops: int, real: Any) -> tuple[Any, Any]:
+    """The two CUDA kernels, a block for each agent.
+
+    Raises
+    ------
+    ValueError
+        If the fields of one agent do not fit into the memory of a block.
+    """
+    gradients_of = gradients_of_one(n_species, n_radial, max_rank, real)
+    force_on = force_on_one(n_radial, max_rank, n_hops, False, real)
+
+    @cuda.jit(fastmath=FAST)
+    def gradients(  # type: ignore[no-untyped-def]
+        local, species, shift, count, entries, cutoff, start, per_row, table, linear, quadratic, wall_radius,
+        wall_energy, losses, gradient, closest, kept_fields,
+    ):  # fmt: skip
+        gradients_of(
+            cuda.blockIdx.x, local, species, shift, count, entries, cutoff, start, per_row, table, linear, quadratic,
+            wall_radius, wall_energy, losses, gradient, closest, kept_fields,
+        )  # fmt: skip
+
+    @cuda.jit(fastmath=FAST)
+    def forces(  # type: ignore[no-untyped-def]
+        local, species, shift, count, entries, cutoff, start, per_row, table, gradient, wall_radius, wall_force, both,
+        numbers, pulls, distant, result,
+    ):  # fmt: skip
+        force_on(
+            cuda.blockIdx.x, local, species, shift, count, entries, cutoff, start, per_row, table, gradient,
+            wall_radius, wall_force, both, numbers, pulls, distant, result,
+        )  # fmt: skip
 
     return gradients, forces
 
@@ -279,19 +329,18 @@ def compiled(n_radial: int, max_rank: int, n_hops: int) -> tuple[Callable[..., A
 
 
 @cache
-def cubic_kernel(n_species: int, n_radial: int, max_rank: int, n_channels: int, real: Any) -> Any:
-    """The CUDA kernel of the cubic part: a thread for each component, then for each field."""
+def cubic_of_one(n_species: int, n_radial: int, max_rank: int, n_channels: int, real: Any) -> Any:
+    """The cubic part of agent i, by one block: a thread for each component, then for each field."""
     n_lm = (max_rank + 1) ** 2
     n_ranks, n_components = max_rank + 1, n_lm * n_channels
     n_fields = n_species * n_lm * n_radial
     _, first, form, first_pair, pairs, couplings = cubic.slopes(max_rank)
     weights = couplings.astype(real)
 
-    @cuda.jit(fastmath=FAST)
+    @_on_device
     def add_cubic(  # type: ignore[no-untyped-def]
-        species, fields, channels, offsets, tightness, tensors, losses, gradient, numbers, slopes
+        i, species, fields, channels, offsets, tightness, tensors, losses, gradient, numbers, slopes
     ):
-        i = cuda.blockIdx.x
         thread = cuda.threadIdx.x
         p = cuda.shared.array((n_lm, n_channels), real)
         s = cuda.shared.array((n_ranks, n_channels), real)
@@ -366,6 +415,22 @@ def cubic_kernel(n_species: int, n_radial: int, max_rank: int, n_channels: int, 
 
 
 @cache
+def cubic_kernel(n_species: int, n_radial: int, max_rank: int, n_channels: int, real: Any) -> Any:
+    """The CUDA kernel of the cubic part, a block for each agent."""
+    cubic_of = cubic_of_one(n_species, n_radial, max_rank, n_channels, real)
+
+    @cuda.jit(fastmath=FAST)
+    def add_cubic(  # type: ignore[no-untyped-def]
+        species, fields, channels, offsets, tightness, tensors, losses, gradient, numbers, slopes
+    ):
+        cubic_of(
+            cuda.blockIdx.x, species, fields, channels, offsets, tightness, tensors, losses, gradient, numbers, slopes
+        )
+
+    return add_cubic
+
+
+@cache
 def compiled_cubic(n_radial: int, max_rank: int, n_channels: int) -> Callable[..., Any]:
     """The pass of the cubic part, as `kernels.cpu.compiled_cubic`, for arrays made by `put`."""
 
@@ -381,8 +446,8 @@ def compiled_cubic(n_radial: int, max_rank: int, n_channels: int) -> Callable[..
 
 
 @cache
-def hop_kernel(n_species: int, n_radial: int, n_channels: int, real: Any) -> Any:
-    """The CUDA kernel of the hops.
+def hops_of_one(n_species: int, n_radial: int, n_channels: int, real: Any) -> Any:
+    """The hops of agent i, by one block.
 
     Raises
     ------
@@ -393,12 +458,11 @@ def hop_kernel(n_species: int, n_radial: int, n_channels: int, real: Any) -> Any
     numbers_kept = THREADS * (n_radial + n_channels) + n_fields
     _check_shared(n_species, n_radial, f"hops of {n_channels} channels", numbers_kept, real)
 
-    @cuda.jit(fastmath=FAST)
+    @_on_device
     def add_hops(  # type: ignore[no-untyped-def]
-        local, species, shift, count, entries, cutoff, start, per_row, table, numbers, by_number, by_function, losses,
-        slopes, pulls,
+        i, local, species, shift, count, entries, cutoff, start, per_row, table, numbers, by_number, by_function,
+        losses, slopes, pulls,
     ):  # fmt: skip
-        i = cuda.blockIdx.x
         thread = cuda.threadIdx.x
         phi = cuda.shared.array((THREADS, n_radial), real)
         kind = cuda.shared.array(THREADS, np.int32)
@@ -468,6 +532,24 @@ def hop_kernel(n_species: int, n_radial: int, n_channels: int, real: Any) -> Any
 
 
 @cache
+def hop_kernel(n_species: int, n_radial: int, n_channels: int, real: Any) -> Any:
+    """The CUDA kernel of the hops, a block for each agent; raises as `hops_of_one`."""
+    hops_of = hops_of_one(n_species, n_radial, n_channels, real)
+
+    @cuda.jit(fastmath=FAST)
+    def add_hops(  # type: ignore[no-untyped-def]
+        local, species, shift, count, entries, cutoff, start, per_row, table, numbers, by_number, by_function, losses,
+        slopes, pulls,
+    ):  # fmt: skip
+        hops_of(
+            cuda.blockIdx.x, local, species, shift, count, entries, cutoff, start, per_row, table, numbers, by_number,
+            by_function, losses, slopes, pulls,
+        )  # fmt: skip
+
+    return add_hops
+
+
+@cache
 def compiled_hops(n_radial: int, n_channels: int) -> Callable[..., Any]:
     """The pass of the hops, as `kernels.cpu.compiled_hops`, for arrays made by `put`."""
 
@@ -485,12 +567,11 @@ def compiled_hops(n_radial: int, n_channels: int) -> Callable[..., Any]:
 
 
 @cache
-def give_back_kernel(n_species: int, n_radial: int, n_channels: int, real: Any) -> Any:
-    """The CUDA kernel that brings slopes by the channels of rank 0 back to the fields."""
+def give_back_of_one(n_species: int, n_radial: int, n_channels: int, real: Any) -> Any:
+    """Slopes of agent i by the channels of rank 0, brought back to its fields by one block."""
 
-    @cuda.jit(fastmath=FAST)
-    def give_back(species, channels, tightness, numbers, slopes, gradient):  # type: ignore[no-untyped-def]
-        i = cuda.blockIdx.x
+    @_on_device
+    def give_back(i, species, channels, tightness, numbers, slopes, gradient):  # type: ignore[no-untyped-def]
         a = species[i]
         for f in range(cuda.threadIdx.x, n_species * n_radial, THREADS):
             b, k = f // n_radial, f % n_radial
@@ -499,6 +580,18 @@ def give_back_kernel(n_species: int, n_radial: int, n_channels: int, real: Any) 
                 square = max(real(1.0) - numbers[i, c] * numbers[i, c] * tightness[a, 0], real(0.0))
                 g += channels[a, 0, c, b, k] * slopes[i, c] * square * real(math.sqrt(square))
             gradient[i, b, 0, k] = g
+
+    return give_back
+
+
+@cache
+def give_back_kernel(n_species: int, n_radial: int, n_channels: int, real: Any) -> Any:
+    """The CUDA kernel that brings slopes by the channels of rank 0 back to the fields, a block for each agent."""
+    give_back_of = give_back_of_one(n_species, n_radial, n_channels, real)
+
+    @cuda.jit(fastmath=FAST)
+    def give_back(species, channels, tightness, numbers, slopes, gradient):  # type: ignore[no-untyped-def]
+        give_back_of(cuda.blockIdx.x, species, channels, tightness, numbers, slopes, gradient)
 
     return give_back
 
@@ -515,14 +608,14 @@ def compiled_give_back(n_radial: int, max_rank: int, n_channels: int) -> Callabl
 
 
 @cache
-def wave_kernels(n_species: int, real: Any) -> tuple[Any, Any, Any]:
-    """The CUDA kernels of the long-range part; `kernels.waves` says what they compute."""
+def waves_of_one(n_species: int, real: Any) -> tuple[Any, Any, Any]:
+    """The long-range part; `kernels.waves` says what is computed.
 
-    @cuda.jit(fastmath=FAST)
-    def tabulate(local, per_length, numbers, agents, phases, charges):  # type: ignore[no-untyped-def]
-        q = cuda.blockIdx.x * THREADS + cuda.threadIdx.x
-        if q >= agents.shape[0]:
-            return
+    Of the agent in slot q, by one thread; of wave vector k, by one block; of the agent in slot q, by one block.
+    """
+
+    @_on_device
+    def tabulate(q, local, per_length, numbers, agents, phases, charges):  # type: ignore[no-untyped-def]
         i = agents[q]
         charges[q] = numbers[i, 0] if i >= 0 else real(0.0)
         for d in range(3):
@@ -548,9 +641,8 @@ def wave_kernels(n_species: int, real: Any) -> tuple[Any, Any, Any]:
         c, s = cx * cy - sx * sy, cx * sy + sx * cy
         return c * cz - s * sz, c * sz + s * cz
 
-    @cuda.jit(fastmath=FAST)
-    def sum_up(n, begins, phases, charges, coupling, potentials):  # type: ignore[no-untyped-def]
-        k = cuda.blockIdx.x
+    @_on_device
+    def sum_up(k, n, begins, phases, charges, coupling, potentials):  # type: ignore[no-untyped-def]
         thread = cuda.threadIdx.x
         partial = cuda.shared.array((4, THREADS), real)
         structure = cuda.shared.array((n_species, 4), real)
@@ -578,11 +670,10 @@ def wave_kernels(n_species: int, real: Any) -> tuple[Any, Any, Any]:
             potentials[a, k, 2 * u] = re
             potentials[a, k, 2 * u + 1] = im
 
-    @cuda.jit(fastmath=FAST)
+    @_on_device
     def give(  # type: ignore[no-untyped-def]
-        species, per_length, n, agents, phases, charges, taken, potentials, losses, slopes, distant
+        q, species, per_length, n, agents, phases, charges, taken, potentials, losses, slopes, distant
     ):
-        q = cuda.blockIdx.x
         thread = cuda.threadIdx.x
         i = agents[q]
         if i < 0:  # for the whole block
@@ -609,6 +700,33 @@ def wave_kernels(n_species: int, real: Any) -> tuple[Any, Any, Any]:
             slopes[i, 0] += second
             for d in range(3):
                 distant[i, d] = partial[2 + d, 0] * per_length[d]
+
+    return tabulate, sum_up, give
+
+
+@cache
+def wave_kernels(n_species: int, real: Any) -> tuple[Any, Any, Any]:
+    """The CUDA kernels of the long-range part: a thread for each slot, a block for each wave vector, for each slot."""
+    tabulate_one, sum_up_one, give_one = waves_of_one(n_species, real)
+
+    @cuda.jit(fastmath=FAST)
+    def tabulate(local, per_length, numbers, agents, phases, charges):  # type: ignore[no-untyped-def]
+        q = cuda.blockIdx.x * THREADS + cuda.threadIdx.x
+        if q < agents.shape[0]:
+            tabulate_one(q, local, per_length, numbers, agents, phases, charges)
+
+    @cuda.jit(fastmath=FAST)
+    def sum_up(n, begins, phases, charges, coupling, potentials):  # type: ignore[no-untyped-def]
+        sum_up_one(cuda.blockIdx.x, n, begins, phases, charges, coupling, potentials)
+
+    @cuda.jit(fastmath=FAST)
+    def give(  # type: ignore[no-untyped-def]
+        species, per_length, n, agents, phases, charges, taken, potentials, losses, slopes, distant
+    ):
+        give_one(
+            cuda.blockIdx.x, species, per_length, n, agents, phases, charges, taken, potentials, losses, slopes,
+            distant,
+        )  # fmt: skip
 
     return tabulate, sum_up, give
 

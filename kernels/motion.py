@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
+from mldsim.kernels.noise import three_normals
+
 SHARED_FROM = 16384
 """Agents. A pass over so many takes some 20 microseconds on one core."""
 
@@ -125,14 +127,16 @@ def drift(positions, velocities, dt):  # type: ignore[no-untyped-def]
 
 
 @_pass
-def mix(velocities, noise, width, keep, share):  # type: ignore[no-untyped-def]
-    """v <- keep v + share width noise, with a width (n_agents,) per agent and noise (n_agents, 3)."""
+def mix(velocities, width, keep, share, key0, key1, draw):  # type: ignore[no-untyped-def]
+    """v <- keep v + share width R, with a width (n_agents,) per agent and normal numbers R of `noise`."""
     n_agents = len(velocities)
     for p in prange(_portions(n_agents)):
         for i in range(p * PORTION, min((p + 1) * PORTION, n_agents)):
             amount = share * width[i]
-            for d in range(3):
-                velocities[i, d] = keep * velocities[i, d] + amount * noise[i, d]
+            x, y, z = three_normals(key0, key1, draw, i)
+            velocities[i, 0] = keep * velocities[i, 0] + amount * x
+            velocities[i, 1] = keep * velocities[i, 1] + amount * y
+            velocities[i, 2] = keep * velocities[i, 2] + amount * z
 
 
 @_pass

@@ -7,7 +7,7 @@ Layout::
     parameters       JSON text: fields of `Parameters`, the schedule among them
     model            text of the model file, with all digits
     plan             JSON text: fields of `Plan`; only for a run that has an end
-    state/           attributes: time (fs), step
+    state/           attributes: time (fs), step, draws (of noise), key (of noise, two numbers)
         generator    JSON text: state of the random numbers
         positions    (n_agents, 3) float64, angstrom
         velocities   (n_agents, 3) float64, angstrom fs-1
@@ -19,7 +19,8 @@ Layout::
         target       () float64, K: of the thermostat now
         booked       () float64, eV
         heat_before  () float64, eV
-    start/           attributes: time, step; generator to bonds: what `reset` goes back to, maybe with other agents
+    start/           attributes: time, step, draws, key; generator to bonds: what `reset` goes back to, maybe with
+                     other agents
 
 Texts are stored as bytes (uint8). Nothing in a file is executed, every field is looked at before it is used, and
 what a file asks of memory is known before it is read. `mldsim.session` adds what a window shows.
@@ -196,6 +197,7 @@ def put_text(file: Any, name: str, text: str) -> None:
 def _put_state(file: Any, name: str, state: State) -> Any:
     group = file.create_group(name)
     group.attrs["time"], group.attrs["step"] = state.time, state.step
+    group.attrs["draws"], group.attrs["key"] = state.draws, np.array(state.key, np.uint32)
     group["positions"], group["velocities"], group["box"] = state.positions, state.velocities, state.box
     for array, unit in (("positions", "angstrom"), ("velocities", "angstrom fs-1"), ("box", "angstrom")):
         group[array].attrs["unit"] = unit
@@ -278,6 +280,13 @@ class Fields:
         if not isinstance(value, float | int | np.floating | np.integer) or not np.isfinite(value):
             raise self.wrong(name, "is missing or no finite number")
         return float(value)
+
+    def key(self) -> tuple[int, int]:
+        """Two numbers of 32 bits, among the attributes."""
+        value = np.asarray(self._group.attrs.get("key"))
+        if value.shape != (2,) or value.dtype != np.uint32:
+            raise self.wrong("key", "is missing or no two numbers")
+        return int(value[0]), int(value[1])
 
     def count(self, name: str) -> int:
         """A whole number, not negative, among the attributes."""
@@ -365,6 +374,8 @@ def _state(group: Fields, model: LossModel) -> State:
         time=group.number("time"),
         step=group.count("step"),
         rng=_generator(group),
+        draws=group.count("draws"),
+        key=group.key(),
     )
 
 

@@ -25,5 +25,9 @@ class LeftPhysics(WorkFailed):
     """A guard stopped a run; the last good state is kept."""
 
 
+class DeviceLost(WorkFailed):
+    """A GPU failed in the middle of its work, or has no memory left; the CPU can go on."""
+
+
 class Cancelled(WorkFailed):
     """The user stopped the work; what was written so far is valid."""

@@ -10,19 +10,28 @@ order; what goes in and what comes out is in the order of the agents.
 
 from __future__ import annotations
 
+import logging
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mldsim.errors import InputError
+from mldsim.errors import DeviceLost, InputError, MldsimError
 from mldsim.kernels import backend, cubic, motion, mutual, waves
 from mldsim.kernels.neighbors import IMAGES, build_list, order_by_cell
 from mldsim.loss import LossModel, Scope, Waves
 from mldsim.parameters import DeviceKind, Precision
 from mldsim.radial import TABLE_START
+
+logger = logging.getLogger(__name__)
+
+GPU_FROM = 100
+"""Agents: `auto` takes a GPU for as many. Estimated, not measured: whole steps on a GPU cost some 50 microseconds
+however few agents there are, one core of a CPU 2 to 3 microseconds per agent."""
 
 SKIN = 0.6
 """angstrom; the list is good until an agent has moved half of it."""
@@ -84,22 +93,37 @@ class Evaluator:
                 f"take more molecules or a lower density."
             )
         real = np.dtype(precision.value)
-        report = _choose(device, model, real.type)
+        report = _choose(device, model, real.type, len(species))
         self.model = model
         self.precision = precision
-        self.device_name = report.name
-        self.device_reason = report.reason
         self.box = np.array(box, np.float64)
         self.species = np.ascontiguousarray(species, np.int32)
+        try:
+            with faults():
+                self._prepare(report, model, real)
+        except DeviceLost as lost:
+            self.leave_gpu(str(lost))
+
+    def leave_gpu(self, reason: str) -> None:
+        """Go on on the CPU; why is a sentence."""
+        report = backend.choose("cpu")._replace(reason=f"{reason} The CPU goes on.")
+        self._prepare(report, self.model, np.dtype(self.precision.value))
+
+    def _prepare(self, report: backend.DeviceReport, model: LossModel, real: Any) -> None:
+        """Tables, coefficients and room on a device."""
+        self.device_name = report.name
+        self.device_reason = report.reason
+        self.on_gpu = report.kind == "cuda"
         self.reach = float(min(model.cutoff + SKIN, self.box.min()))
         n_hops = model.cubic.n_channels if model.cubic is not None and model.hops is not None else 0
         self._kernels = backend.kernels(report.kind, model.radial.n_radial, model.max_rank, n_hops)
-        self._farthest = 0.25 * (self.reach - model.cutoff) ** 2  # that an agent may move before the list is renewed
+        # Squared, that an agent may move before the list is renewed.
+        self.farthest = 0.25 * (self.reach - model.cutoff) ** 2
         self._order: NDArray[np.int64] | None = None
         self._listed = np.empty((len(species), 3))
         self._room: NDArray[np.int32] | None = None
 
-        rows = TABLE_ROWS[precision]
+        rows = TABLE_ROWS[self.precision]
         n, k = len(model.symbols), model.radial.n_radial
         put = self._kernels.put
         filled = self._kernels.lanes(k)
@@ -178,8 +202,18 @@ class Evaluator:
         """Losses and forces; positions (n_agents, 3) float64, angstrom, wrapped or not.
 
         What is not a number gives what is not a number: a run that has lost its positions is for its guards to judge.
+        Where a GPU fails, the CPU answers, now and from now on; `device_reason` says so.
         """
-        if self._order is None or not self._place(positions) < self._farthest:  # catches what is not a number too
+        if self.on_gpu:
+            try:
+                with faults():
+                    return self._evaluate(positions)
+            except DeviceLost as lost:
+                self.leave_gpu(str(lost))
+        return self._evaluate(positions)
+
+    def _evaluate(self, positions: NDArray[np.float64]) -> Evaluation:
+        if self._order is None or not self._place(positions) < self.farthest:  # catches what is not a number too
             if not np.isfinite(positions).all():
                 nowhere = np.full(positions.shape, np.nan)
                 return Evaluation(nowhere[:, 0], nowhere, np.nan)
@@ -254,6 +288,46 @@ class Evaluator:
             self._pulls, self._distant, self._forces,
         )  # fmt: skip
 
+    def put(self, array: NDArray[Any]) -> Any:
+        """Copy of a host array on the device."""
+        return self._kernels.put(array)
+
+    def get(self, array: Any) -> NDArray[Any]:
+        """Copy of a device array on the host."""
+        return self._kernels.get(array)
+
+    def arrays(self) -> dict[str, Any]:
+        """All that the passes of a GPU take, in the order of `kernels.cuda_step`; what the model lacks is empty."""
+        real = np.dtype(self.precision.value)
+        cutoff, start, per_row, table = self._constants
+        none = {n: self.put(np.empty((0,) * n, real)) for n in range(1, 6)}
+        found = {
+            "shift": self._shift, "cutoff": cutoff, "start": start, "per_row": per_row, "table": table,
+            "linear": self._linear, "quadratic": self._quadratic, "wall_radius": self._radius,
+            "wall_energy": self._wall_energy, "wall_force": self._wall_force, "losses": self._losses,
+            "gradient": self._gradient, "closest": self._closest, "fields": self._fields, "forces": self._forces,
+            "distant": self._distant, "channels": none[5], "offsets": none[2], "tightness": none[2],
+            "tensors": none[5], "numbers": self._numbers, "slopes": self._slopes, "by_number": none[5],
+            "by_function": none[5], "pulls": self._pulls, "per_length": none[1],
+        }  # fmt: skip
+        if self.model.cubic is not None:
+            found |= zip(("channels", "offsets", "tightness", "tensors"), self._of_cubic[1:], strict=True)
+        if self.model.hops is not None:
+            found |= zip(("by_number", "by_function"), self._of_hops, strict=True)
+        integers = self.put(np.empty(0, np.int32))
+        vectors, coupling, taken = self.put(np.empty((0, 3), np.int32)), none[5], none[3]
+        slots, begins = integers, integers
+        phases, charges, potentials = none[4], none[1], none[3]
+        if self.model.waves is not None:
+            (vectors, _), coupling, taken, (phases, charges, potentials) = self._of_waves
+            slots, begins = (self.put(array) for array in waves.slots(self.species, len(self.model.symbols)))
+            found["per_length"] = self._per_length
+        rows = self.put(np.empty(slots.shape, np.int32))
+        return found | {
+            "vectors": vectors, "slot_agents": slots, "slot_rows": rows, "begins": begins, "phases": phases,
+            "charges": charges, "coupling": coupling, "taken": taken, "potentials": potentials,
+        }  # fmt: skip
+
     def _place(self, positions: NDArray[np.float64]) -> float:
         """Local positions; returns the largest squared distance that an agent has moved since the list was made."""
         return float(motion.place(positions, self._order, self._origin, self._home, self._local))
@@ -264,7 +338,7 @@ class Evaluator:
         self._order = order_by_cell(positions, self.box, self.reach)
         sorted_positions = positions[self._order]
         self._origin, count, self._room = build_list(
-            sorted_positions, self.box, self.reach, self._crowd(), room=self._room
+            sorted_positions, self.box, self.reach, self.crowd(), room=self._room
         )
         self._home = sorted_positions - self._origin
         self._local[:, :3] = self._home
@@ -275,14 +349,26 @@ class Evaluator:
         if self.model.waves is not None:
             self._slots = tuple(put(array) for array in waves.slots(species, n))
 
-    def _crowd(self) -> int:
+    def crowd(self) -> int:
         """More neighbours than an agent of an even liquid has; a list that is too short has to be made twice."""
         density = len(self.species) / float(self.box.prod())
         return int(1.4 * density * 4.0 / 3.0 * math.pi * self.reach**3) + 16
 
 
-def _choose(device: DeviceKind, model: LossModel, real: Any) -> backend.DeviceReport:
-    """The device for this model; where none was asked for, one that it fits on."""
+@contextmanager
+def faults() -> Iterator[None]:
+    """Whatever a GPU's libraries raise is a `DeviceLost`."""
+    try:
+        yield
+    except (MldsimError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        logger.exception("the GPU failed")
+        raise DeviceLost(f"The GPU failed ({backend.summary(error)}).") from error
+
+
+def _choose(device: DeviceKind, model: LossModel, real: Any, n_agents: int) -> backend.DeviceReport:
+    """The device for this model and so many agents; where none was asked for, one that they fit on."""
     try:
         report = backend.choose(device.value)
         if report.kind == "cuda":
@@ -296,6 +382,10 @@ def _choose(device: DeviceKind, model: LossModel, real: Any) -> backend.DeviceRe
         if device is not DeviceKind.AUTO:
             raise InputError(str(error)) from None
         return backend.choose("cpu")._replace(reason=f"The model is too large for the GPU: {error}")
+    if report.kind == "cuda" and device is DeviceKind.AUTO and n_agents < GPU_FROM:
+        return backend.choose("cpu")._replace(
+            reason=f"The GPU is taken from {GPU_FROM} agents on, and there are {n_agents}."
+        )
     return report
 
 

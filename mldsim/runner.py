@@ -183,6 +183,7 @@ class Runner:
         self._parameters = parameters
         self._commands: queue.SimpleQueue[Command | None] = queue.SimpleQueue()
         self._events: deque[Event] = deque(maxlen=1000)
+        self._device_reason = ""
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="mldsim-runner", daemon=True)
 
@@ -305,6 +306,7 @@ class Runner:
             self._halt("The run", error)
             return
         now = clock.monotonic()
+        self._tell_device(engine)
         self._learn_speed((now - began) / steps)
         self._rate.count(steps, began, now)
         self._step += steps
@@ -804,6 +806,7 @@ class Runner:
         self._series = None
         self._stretch = None
         self._since_frame = 0
+        self._device_reason = engine.device_reason
         self._rate.start()
         frame = self._snapshot(engine)
         if self._history.tick():
@@ -811,7 +814,14 @@ class Runner:
         self.thermo.append(frame.thermo)
         self._show(frame)
 
+    def _tell_device(self, engine: Engine) -> None:
+        """Why the run goes on on another device, if it does."""
+        if engine.device_reason != self._device_reason:
+            self._device_reason = engine.device_reason
+            self._tell(Level.WARNING, engine.device_reason)
+
     def _tell_loaded(self, engine: Engine) -> None:
+        self._device_reason = engine.device_reason
         self._events.append(Loaded(engine.topology, engine.setup, engine.model_name, engine.frame().box))
 
     def _load(self, engine: Engine, name_or_path: str | Path) -> None:

@@ -32,9 +32,10 @@ from numpy.typing import NDArray
 
 from mldsim import observables, units
 from mldsim.checkpoint import Checkpoint
+from mldsim.device_stepper import make_stepper as on_device_of_forces
 from mldsim.doubt import Doubt
 from mldsim.edits import FITTED, LossEdit
-from mldsim.errors import InputError, LeftPhysics, WorkFailed
+from mldsim.errors import DeviceLost, InputError, LeftPhysics, WorkFailed
 from mldsim.evaluator import Evaluation, Evaluator
 from mldsim.external import Spring
 from mldsim.frames import Frame, Pull, ThermoRow, Topology
@@ -43,9 +44,9 @@ from mldsim.integrators import Descent, largest_force
 from mldsim.kernels import motion
 from mldsim.loss import LossModel, Scope, load_model
 from mldsim.molecules import molecules_of
-from mldsim.parameters import Parameters, Setup
+from mldsim.parameters import DeviceKind, Parameters, Setup
 from mldsim.state import State
-from mldsim.stepper import Forces, HostStepper, Run, Stepper
+from mldsim.stepper import Forces, HostStepper, Limits, Observed, Run, Stepper
 from mldsim.thermostats import Thermostat, degrees_of_freedom, make_thermostat
 from mldsim.water import read_structure, water_box
 
@@ -104,6 +105,7 @@ class _Snapshot:
     velocities: Array
     step: int
     time: float
+    draws: int
     generator: Any
     thermostat: tuple[float, ...]
     target: float
@@ -112,11 +114,12 @@ class _Snapshot:
     @classmethod
     def empty(cls, state: State) -> _Snapshot:
         """Room for a state of this size."""
-        return cls(np.empty_like(state.positions), np.empty_like(state.velocities), 0, 0.0, None, (), 0.0, 0.0)
+        arrays = np.empty_like(state.positions), np.empty_like(state.velocities)
+        return cls(*arrays, 0, 0.0, 0, None, (), 0.0, 0.0)
 
     def take(self, state: State, thermostat: Thermostat, booked: float) -> None:
         self.positions[:], self.velocities[:] = state.positions, state.velocities
-        self.step, self.time = state.step, state.time
+        self.step, self.time, self.draws = state.step, state.time, state.draws
         self.generator = state.rng.bit_generator.state
         self.thermostat, self.target, self.booked = thermostat.variables, thermostat.temperature, booked
 
@@ -136,7 +139,7 @@ class Simulation:
     make_forces : callable, optional
         (model, state) -> evaluator; the default makes an `Evaluator` on the device of the setup.
     make_stepper : callable, optional
-        (run, evaluator, model) -> stepper; the default takes steps on the CPU.
+        (run, evaluator, model) -> stepper; the default takes steps where the evaluator computes.
 
     Raises
     ------
@@ -152,8 +155,9 @@ class Simulation:
         setup: Setup,
         *,
         make_forces: MakeForces | None = None,
-        make_stepper: MakeStepper = HostStepper,
+        make_stepper: MakeStepper = on_device_of_forces,
     ) -> None:
+        self._given_forces = make_forces
         self._make_forces = make_forces or _device_forces(setup)
         self._make_stepper = make_stepper
         self._setup = setup
@@ -170,22 +174,19 @@ class Simulation:
     def _adopt(self, model: LossModel, state: State, forces: Forces) -> None:
         """Begin with this state and model; accounts and thermostat start anew."""
         self._model, self._forces = model, forces
-        self._run = Run(state, forces(state.positions), self._new_thermostat(state))
+        self._fit_topology(state)
+        limits = Limits(math.inf, CLOSEST_CONTACT, LONGEST_BOND)
+        self._run = Run(state, forces(state.positions), self._new_thermostat(state), watched_bonds(state), limits)
         self._stepper = self._make_stepper(self._run, forces, model)
         self._descent: Descent | None = None
         self._before: deque[Checkpoint] = deque(maxlen=MOST_TAKEN_BACK)
         self._booked = 0.0
         self._heat_before = 0.0
-        self._fit_topology()
         self._relax_guards()
         self._forget_snapshots()
 
-    def _fit_topology(self) -> None:
-        state = self._state
+    def _fit_topology(self, state: State) -> None:
         self._topology = Topology(state.symbols, state.species, state.masses, state.bonds)
-        is_hydrogen = np.array([symbol == "H" for symbol in state.symbols])[state.species]
-        watched = state.bonds[is_hydrogen[state.bonds].any(axis=1)] if len(state.bonds) else state.bonds
-        self._watched = np.ascontiguousarray(watched, np.int32)
         self._agents_of = {symbol: np.flatnonzero(state.species == i) for i, symbol in enumerate(state.symbols)}
 
     # -- what it is ---------------------------------------------------------------------------------------------
@@ -230,13 +231,40 @@ class Simulation:
     @property
     def evaluation(self) -> Evaluation:
         """Losses and forces at the present positions."""
-        self._stepper.fetch()
+        self._fetch()
         return self._run.evaluation
 
     @property
     def _state(self) -> State:
-        self._stepper.fetch()
+        self._fetch()
         return self._run.state
+
+    def _fetch(self) -> None:
+        """Bring state and evaluation up to date."""
+        try:
+            self._stepper.fetch()
+        except DeviceLost as lost:
+            self.advance(self._leave_device(lost))
+
+    def _observe(self) -> Observed:
+        try:
+            return self._stepper.observe()
+        except DeviceLost as lost:
+            self.advance(self._leave_device(lost))
+            return self._stepper.observe()
+
+    def _leave_device(self, lost: DeviceLost) -> int:
+        """Go on on the CPU from the last state that is known to be good; returns how many steps before it is."""
+        reached = self._run.state.step
+        self._setup = replace(self._setup, device=DeviceKind.CPU)
+        self._make_forces = self._given_forces or _device_forces(self._setup)
+        self._make_stepper = HostStepper
+        self._forces = self._make_forces(self._model, self._run.state)
+        self._forces.device_reason = f"{lost} The run goes on on the CPU, from {units.format_time(self._newer.time)}."
+        self._stepper = HostStepper(self._run, self._forces, self._model)
+        self._return_to(self._newer)
+        self._forget_snapshots()
+        return reached - self._run.state.step
 
     @property
     def _thermostat(self) -> Thermostat:
@@ -257,7 +285,7 @@ class Simulation:
 
     def thermo(self) -> ThermoRow:
         """Instantaneous observables."""
-        kinetic, loss, power = self._stepper.observe()
+        kinetic, loss, power = self._observe()
         own = self._model.scope is Scope.OWN
         return ThermoRow(
             time=self._run.state.time,
@@ -323,7 +351,11 @@ class Simulation:
                 portion = min(steps, SNAPSHOT_EVERY - self._steps_since_snapshot)
                 if self._parameters.schedule is not None:
                     portion = min(portion, STAIR - self._run.state.step % STAIR)
-                taken, trouble = self._stepper.advance(portion, self._parameters.timestep, self._trouble)
+                try:
+                    taken, trouble = self._stepper.advance(portion, self._parameters.timestep, self._trouble)
+                except DeviceLost as lost:
+                    steps += self._leave_device(lost)
+                    continue
                 self._steps_since_snapshot += taken
                 steps -= taken
                 if trouble is not None:
@@ -338,10 +370,8 @@ class Simulation:
         target = self._parameters.target(run.state.time)
         if target != run.thermostat.temperature:
             before = run.thermostat.energy
-            self._stepper.fetch()
             run.thermostat.temperature = target
             self._booked += before - run.thermostat.energy
-            self._stepper.forget()
             if HOTTEST_FACTOR * target > self._hottest:
                 self._relax_guards()
 
@@ -619,13 +649,13 @@ class Simulation:
             raise InputError(f"The model '{model.name}' does not fit the present state: {refusal}.")
         with self._intervention():
             self._model, self._forces = model, forces
-            self._run = Run(state, evaluation, self._thermostat)
+            self._run = Run(state, evaluation, self._thermostat, watched_bonds(state), self._run.limits)
             self._stepper = self._make_stepper(self._run, forces, model)
             self._fitted, self._start = model, start
             self._before.clear()
             self._parameters = replace(self._parameters, loss=FITTED)
             self._descent = None
-            self._fit_topology()
+            self._fit_topology(state)
             self._setup = replace(self._setup, model=str(name_or_path))
             self._change_thermostat()
 
@@ -683,7 +713,11 @@ class Simulation:
 
     @classmethod
     def resumed(
-        cls, checkpoint: Checkpoint, *, make_forces: MakeForces | None = None, make_stepper: MakeStepper = HostStepper
+        cls,
+        checkpoint: Checkpoint,
+        *,
+        make_forces: MakeForces | None = None,
+        make_stepper: MakeStepper = on_device_of_forces,
     ) -> Simulation:
         """A simulation that goes on from a checkpoint.
 
@@ -756,7 +790,7 @@ class Simulation:
     def _booked_jump(self) -> Iterator[None]:
         """Book the jump of the conserved quantity."""
         before = self.thermo().conserved
-        self._stepper.fetch()
+        self._fetch()
         yield
         self._stepper.forget()
         jump = before - self.thermo().conserved
@@ -774,24 +808,26 @@ class Simulation:
 
     def _relax_guards(self) -> None:
         # A system that is hot because it was told so until now gets the time to cool down.
-        now = observables.temperature(self._state.kinetic_energy(), self.degrees_of_freedom)
+        now = observables.temperature(self._observe().kinetic, self.degrees_of_freedom)
         self._hottest = max(HOTTEST_K, HOTTEST_FACTOR * self.target, 1.5 * now)
-        self._hottest_energy = 0.5 * units.BOLTZMANN * self.degrees_of_freedom * self._hottest
+        most = 0.5 * units.BOLTZMANN * self.degrees_of_freedom * self._hottest
+        self._run.limits = replace(self._run.limits, kinetic=most)
 
     def _trouble(self) -> str | None:
         """What is not physics in the present state, or None."""
         kinetic = self._state.kinetic_energy()
-        if not kinetic <= self._hottest_energy:  # catches what is not a number too
+        if not kinetic <= self._run.limits.kinetic:  # catches what is not a number too
             if not math.isfinite(kinetic):
                 return "A force or a velocity is no longer a finite number"
             hot = observables.temperature(kinetic, self.degrees_of_freedom)
             return f"The temperature rose to {hot:.0f} K, above the limit of {self._hottest:.0f} K"
         if not self.evaluation.closest >= CLOSEST_CONTACT:
             return self._contact_trouble(self._model, self._state, self.evaluation)
-        if len(self._watched):
-            worst, square = motion.longest(self._state.positions, self._watched)
+        watched = self._run.watched
+        if len(watched):
+            worst, square = motion.longest(self._state.positions, watched)
             if not square <= LONGEST_BOND**2:
-                a, b = (self._call(int(i)) for i in self._watched[worst])
+                a, b = (self._call(int(i)) for i in watched[worst])
                 return f"The bond between agents {a} and {b} stretched to {math.sqrt(square):.2f} Å"
         return None
 
@@ -809,8 +845,9 @@ class Simulation:
         return f"Agents {names[0]} and {names[1]} came as close as {distance:.2f} Å"
 
     def _keep_snapshot(self) -> None:
+        state = self._state  # may have to be fetched, and that may fail
         self._older, self._newer = self._newer, self._older
-        self._newer.take(self._state, self._thermostat, self._booked + self._spring_energy())
+        self._newer.take(state, self._thermostat, self._booked + self._spring_energy())
         self._steps_since_snapshot = 0
 
     def _forget_snapshots(self) -> None:
@@ -820,21 +857,31 @@ class Simulation:
         self._steps_since_snapshot = 0
 
     def _go_back(self, trouble: str) -> None:
-        stopped = self._state.time
-        good, state = self._older, self._state
+        stopped = self._run.state.time
+        self._return_to(self._older)
+        self._forget_snapshots()
+        raise LeftPhysics(
+            f"{trouble}; the run stopped at {units.format_time(stopped)} and the last good state "
+            f"({units.format_time(self._run.state.time)}) is kept."
+        )
+
+    def _return_to(self, good: _Snapshot) -> None:
+        state = self._run.state
         self._run.spring = None  # its energy then is booked in the snapshot
         state.positions[:], state.velocities[:] = good.positions, good.velocities
-        state.step, state.time = good.step, good.time
+        state.step, state.time, state.draws = good.step, good.time, good.draws
         state.rng.bit_generator.state = good.generator
         self._thermostat.temperature = good.target
         self._thermostat.variables, self._booked = good.thermostat, good.booked
         self._run.evaluation = self._forces(state.positions)
         self._stepper.forget()
-        self._forget_snapshots()
-        raise LeftPhysics(
-            f"{trouble}; the run stopped at {units.format_time(stopped)} and the last good state "
-            f"({units.format_time(state.time)}) is kept."
-        )
+
+
+def watched_bonds(state: State) -> NDArray[np.int32]:
+    """Bonds with hydrogen, (n, 2)."""
+    is_hydrogen = np.array([symbol == "H" for symbol in state.symbols])[state.species]
+    watched = state.bonds[is_hydrogen[state.bonds].any(axis=1)] if len(state.bonds) else state.bonds
+    return np.ascontiguousarray(watched, np.int32)
 
 
 def closest_pair(state: State, wall_radius: Array) -> tuple[int, int, float]:

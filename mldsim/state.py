@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from mldsim import units
 from mldsim.kernels import motion
 
+_NO_KEY = (-1, -1)
+
 
 @dataclass(slots=True)
 class State:
@@ -34,7 +36,12 @@ class State:
     time : float, fs
     step : int
     rng : numpy.random.Generator
-        The only source of randomness, so that a restart goes on bitwise.
+        Draws what a run begins with: velocities. Its seed is that of the noise, too.
+    draws : int
+        How often noise has been drawn; with `key` it decides the noise that comes next (`kernels.noise`), so that a
+        restart goes on bitwise.
+    key : tuple of int
+        Two numbers of 32 bits; the seed of `rng` gives them where nothing else is said.
     """
 
     positions: NDArray[np.float64]
@@ -47,6 +54,18 @@ class State:
     time: float = 0.0
     step: int = 0
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
+    draws: int = 0
+    key: tuple[int, int] = _NO_KEY
+
+    def __post_init__(self) -> None:
+        if self.key == _NO_KEY:
+            first, second = self.rng.bit_generator.seed_seq.generate_state(2, np.uint32).tolist()
+            self.key = first, second
+
+    def next_draw(self) -> int:
+        """The number of a draw that nobody has made."""
+        self.draws += 1
+        return self.draws
 
     @property
     def n_agents(self) -> int:

@@ -1,7 +1,7 @@
 """Who takes the steps of time: what a simulation asks of it, and the one that takes them on the CPU.
 
 A stepper may keep the agents elsewhere while it works. Then the arrays of a `Run` are old until `fetch`, and what
-somebody else writes into them counts after `forget`. Time, number of steps and thermostat are never old.
+somebody else writes into them counts after `forget`. Time, number of steps, draws and thermostat are never old.
 """
 
 from __future__ import annotations
@@ -46,13 +46,47 @@ class Forces(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Where physics ends.
+
+    Attributes
+    ----------
+    kinetic : float, eV
+        Largest kinetic energy.
+    closest : float
+        Smallest distance of a pair in units of its wall's radius.
+    bond : float, angstrom
+        Largest distance of two agents that are watched.
+    """
+
+    kinetic: float
+    closest: float
+    bond: float
+
+
 @dataclass(slots=True)
 class Run:
-    """What steps change: a state, losses and forces there, the thermostat; and the spring that pulls, if one does."""
+    """What steps change, and what they heed.
+
+    Attributes
+    ----------
+    state : State
+    evaluation : Evaluation
+        Losses and forces there.
+    thermostat : Thermostat
+    watched : (n_bonds, 2) int32
+        Bonds whose length is looked at after each step.
+    limits : Limits
+    spring : Spring, optional
+        That pulls a molecule.
+    """
 
     state: State
     evaluation: Evaluation
     thermostat: Thermostat
+    watched: NDArray[np.int32]
+    limits: Limits
     spring: Spring | None = None
 
 
@@ -89,19 +123,27 @@ class Stepper(Protocol):
         -------
         taken, found : int, str or None
             Steps that were taken, at least one, and the trouble after the last.
+
+        Raises
+        ------
+        DeviceLost
+            If what it works on fails; the run's arrays are what they were at the last `fetch`, or undefined.
         """
         ...
 
     def fetch(self) -> None:
-        """Bring state and evaluation of the run up to date."""
+        """Bring state and evaluation of the run up to date; raises `DeviceLost`."""
         ...
 
     def forget(self) -> None:
-        """Somebody else has changed state, evaluation or thermostat of the run; steps go on from what is there."""
+        """Somebody else has changed state or evaluation of the run; steps go on from what is there.
+
+        Thermostat and limits are looked at before every portion of steps.
+        """
         ...
 
     def observe(self) -> Observed:
-        """Sums at the present moment."""
+        """Sums at the present moment; raises `DeviceLost`."""
         ...
 
 

@@ -4,8 +4,8 @@ Each acts on the velocities at one place of the splitting in `integrators`, and 
 it has given to the agents, and `energy`, the energy of the bath, such that K + L + energy is conserved up to the
 error of the time step. Where the bath has no variables of its own, energy = -heat.
 
-All randomness comes from the state's generator, and everything else that a thermostat remembers is in `variables`: a
-copy of the state and of the variables goes on bitwise.
+All noise belongs to the state's key and its count of draws (`kernels.noise`), and everything else that a thermostat
+remembers is in `variables`: a copy of the state and of the variables goes on bitwise, on a GPU up to rounding.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mldsim import units
-from mldsim.kernels import motion, nose_hoover
+from mldsim.kernels import motion, noise, nose_hoover
 from mldsim.parameters import ThermostatKind
 from mldsim.state import State
 
@@ -102,14 +102,12 @@ class Langevin(NoThermostat):
     def __init__(self, masses: Array, temperature: float, coupling_time: float) -> None:
         super().__init__(temperature, coupling_time)
         self._width = np.sqrt(units.BOLTZMANN / (units.MASS * masses))  # at 1 K
-        self._noise = np.empty((len(masses), 3))
 
     def inner(self, state: State, dt: float) -> None:
         before = state.kinetic_energy()
-        state.rng.standard_normal(out=self._noise)
         keep = math.exp(-dt / self.coupling_time)
         share = math.sqrt(-math.expm1(-2.0 * dt / self.coupling_time) * self.temperature)
-        motion.mix(state.velocities, self._noise, self._width, keep, share)
+        motion.mix(state.velocities, self._width, keep, share, *state.key, state.next_draw())
         self.heat += state.kinetic_energy() - before
 
 
@@ -119,7 +117,7 @@ class CSVR(NoThermostat):
         K' = K alpha^2,  alpha^2 = c + (1 - c) q (R_1^2 + sum_{i=2}^{g} R_i^2) + 2 R_1 sqrt(c (1 - c) q),
         q = kT / (2 K),  c = exp(-dt / tau)
 
-    exact for any time step; the sum of g - 1 squared normal numbers is drawn as one chi-squared number.
+    exact for any time step; the sum of g - 1 squared normal numbers is drawn as one number.
     Bussi, Donadio and Parrinello, J. Chem. Phys. 126, 014101 (2007), eq. A7; the sign of alpha: Bussi and Parrinello,
     Comput. Phys. Commun. 179, 26 (2008).
 
@@ -134,12 +132,11 @@ class CSVR(NoThermostat):
 
     def __init__(self, degrees_of_freedom: int, temperature: float, coupling_time: float) -> None:
         super().__init__(temperature, coupling_time)
-        self._g = degrees_of_freedom
+        self.freedoms = degrees_of_freedom
 
     def outer(self, state: State, dt: float) -> None:
         kinetic = state.kinetic_energy()
-        normal = state.rng.standard_normal()
-        others = state.rng.chisquare(self._g - 1) if self._g > 1 else 0.0
+        normal, others = noise.normal_and_squares(*state.key, state.next_draw(), self.freedoms - 1)
         if kinetic == 0.0:  # nothing to rescale: after a quench the forces have to begin
             return
         c = math.exp(-dt / self.coupling_time)
@@ -181,14 +178,14 @@ class NoseHooverChain:
         self.temperature = temperature
         self.coupling_time = coupling_time
         self.heat = 0.0
-        self._freedoms = degrees_of_freedom
+        self.freedoms = degrees_of_freedom
         self._rates = np.zeros(length)  # x_k, 1/fs
         self._angles = np.zeros(length)  # e_k
 
     @property
     def energy(self) -> float:
         each = 0.5 * (self.coupling_time * self._rates) ** 2 + self._angles
-        each[0] *= self._freedoms
+        each[0] *= self.freedoms
         return units.BOLTZMANN * self.temperature * float(each.sum())
 
     @property
@@ -208,7 +205,7 @@ class NoseHooverChain:
         if not math.isfinite(kinetic):  # the guard will say so; there is no rate to follow
             return
         quantum = units.BOLTZMANN * self.temperature
-        now = nose_hoover.propagate(kinetic, self._rates, self._angles, self._freedoms, quantum, self.coupling_time, dt)
+        now = nose_hoover.propagate(kinetic, self._rates, self._angles, self.freedoms, quantum, self.coupling_time, dt)
         if kinetic > 0.0:
             motion.scale(state.velocities, math.sqrt(now / kinetic))
         self.heat += now - kinetic

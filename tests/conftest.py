@@ -8,6 +8,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mldsim.parameters import DeviceKind
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -36,6 +40,18 @@ os.environ.pop("WAYLAND_DISPLAY", None)
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", choices=["cpu", "cuda"], default="cpu", help="where simulations of the tests compute")
+
+
+@pytest.fixture(scope="session")
+def device(request: pytest.FixtureRequest) -> "DeviceKind":
+    """Where simulations compute: on the CPU, or with ``--device cuda`` on a GPU."""
+    from mldsim.parameters import DeviceKind
+
+    return DeviceKind(request.config.getoption("--device"))
 
 
 @pytest.fixture(autouse=True)

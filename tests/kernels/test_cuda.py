@@ -128,6 +128,56 @@ def test_compiles_to_ptx(precision: str, cc: tuple[int, int], compiler: Any) -> 
             assert ".f64" not in ptx
 
 
+def step_signature(real: Any) -> tuple[Any, ...]:
+    """Types of the arguments of a kernel of whole steps."""
+    from numba import types
+
+    count, double = types.int64, types.float64
+    one, two, three, four, five, six = (types.Array(real, n, "C") for n in range(1, 7))
+    integers, pairs = types.int32[::1], types.int32[:, ::1]
+    box = (double[::1], double[:, :, ::1], double[::1], pairs, pairs, integers, pairs, pairs, double[:, ::1])
+    model = (two, two, real, real, real, five, three, six, two, real, real)
+    found = (one, four, one, four, two, two)
+    cubic, hops = (five, two, two, five, two, two), (five, five, four)
+    waves = (one, pairs, integers, integers, integers, four, one, five, three, three)
+    return (count, count, count, *box, *model, *found, *cubic, *hops, *waves)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize(
+    ("form", "cc"),
+    [
+        ((2, 8, 2, 4, True, True, False, "float32"), (9, 0)),
+        ((2, 4, 1, 3, True, True, False, "float64"), (8, 0)),
+        ((2, 4, 0, 0, False, False, True, "float32"), (8, 0)),
+        ((2, 4, 0, 0, False, False, True, "float64"), (9, 0)),
+    ],
+    ids=["all sm_90", "all, float64 sm_80", "own sm_80", "own, float64 sm_90"],
+)
+def test_whole_steps_compile_and_link(form: tuple[Any, ...], cc: tuple[int, int], compiler: Any) -> None:
+    """To machine code, with the part of CUDA by which the blocks of a grid wait for each other."""
+    linker = pytest.importorskip("cuda.bindings.nvjitlink", reason="nvJitLink comes with numba-cuda[cu13]")
+    from numba import types
+    from numba.cuda.cudadrv.libs import get_cudalib
+
+    from mldsim.kernels import cuda_step
+
+    *shape, precision = form
+    real = types.float32 if precision == "float32" else types.float64
+    kernel = cuda_step.step_kernel(cuda_step.Form(*shape, np.dtype(precision).type))
+    ptx = compiler(kernel.py_func, step_signature(real), cc)
+    # Whole numbers alone are added atomically: the agents of a cell are counted.
+    assert {line.split()[0].rsplit(".", 1)[1] for line in ptx.splitlines() if "\tatom." in line} <= {"u32", "s32"}
+    parts = [(linker.InputType.PTX, ptx.encode())]
+    parts.append((linker.InputType.LIBRARY, Path(get_cudalib("cudadevrt", static=True)).read_bytes()))
+    handle = linker.create(1, [f"-arch=sm_{cc[0]}{cc[1]}"])
+    for number, (kind, data) in enumerate(parts):
+        linker.add_data(handle, kind, data, len(data), f"part {number}")
+    linker.complete(handle)  # raises where names are missing, or shared memory or parameters are too many
+    assert linker.get_linked_cubin_size(handle) > 10_000
+    linker.destroy(handle)
+
+
 def test_a_model_too_large_for_a_block_is_refused_in_one_sentence() -> None:
     pytest.importorskip("numba_cuda", reason="numba-cuda is not installed; the extra `test` has it on Linux")
     from mldsim.kernels import cuda

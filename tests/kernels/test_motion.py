@@ -4,7 +4,7 @@ import numba
 import numpy as np
 import pytest
 
-from mldsim.kernels import motion
+from mldsim.kernels import motion, noise
 
 MANY = 2 * motion.PORTION + 100
 
@@ -31,8 +31,9 @@ def test_kicks_drifts_and_sums(n):
     wanted = q + 0.3 * v
     motion.drift(q, v, 0.3)
     np.testing.assert_allclose(q, wanted, rtol=1e-12)
-    wanted = 0.9 * v + 0.1 * np.sqrt(m)[:, None] * f
-    motion.mix(v, f, np.sqrt(m), 0.9, 0.1)
+    normal = np.array([noise.three_normals(5, 6, 7, i) for i in range(n)])
+    wanted = 0.9 * v + 0.1 * np.sqrt(m)[:, None] * normal
+    motion.mix(v, np.sqrt(m), 0.9, 0.1, 5, 6, 7)
     np.testing.assert_allclose(v, wanted, atol=1e-12)
     wanted = 1.5 * v + [1.0, 2.0, 3.0]
     motion.scale(v, 1.5)

@@ -228,6 +228,17 @@ def test_one_can_look_back_and_go_on_from_there(bench: Make) -> None:
 # --- run, pause, step -----------------------------------------------------------------------------------------------
 
 
+def test_a_run_that_goes_on_on_another_device_says_why(bench: Make) -> None:
+    b = bench()
+    b.hear(Loaded)
+    b.pause()
+    assert not any(isinstance(event, Notice) for event in b.heard)
+    b.engine.device, b.engine.device_reason = "CPU, 1 thread", "The GPU failed (CudaAPIError: gone)."
+    b.do(Step(5))
+    b.hear(Notice, "The GPU failed (CudaAPIError: gone).")
+    assert sum(isinstance(event, Notice) for event in b.heard) == 1
+
+
 def test_it_starts_and_runs(bench: Make) -> None:
     b = bench()
     b.hear(Loaded)

@@ -1,6 +1,6 @@
 """What the cards of the shipped models promise, in runs short enough for every change; long ones: docs/models.md."""
 
-from dataclasses import replace
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from mldsim.parameters import DeviceKind, Parameters, Precision, Setup, Thermost
 from mldsim.readers import open_frames
 from mldsim.simulation import Simulation, build_simulation
 
+Start = Callable[..., Simulation]
+
 DATA = Path(str(resources.files("mldsim.assets.data")))
 
 
@@ -22,9 +24,13 @@ def quiet(text: str) -> None:
     """Progress that nobody reads."""
 
 
-def start(model: str, *, precision: Precision = Precision.SINGLE, **parameters) -> Simulation:
-    setup = Setup(model=model, seed=1, device=DeviceKind.CPU, precision=precision)
-    return build_simulation(setup, Parameters(**parameters), quiet)
+@pytest.fixture
+def start(device: DeviceKind) -> Start:
+    def build(model: str, *, precision: Precision = Precision.SINGLE, seed: int = 1, **parameters) -> Simulation:
+        setup = Setup(model=model, seed=seed, device=device, precision=precision)
+        return build_simulation(setup, Parameters(**parameters), quiet)
+
+    return build
 
 
 def test_the_default_is_there_and_every_model_has_its_card():
@@ -49,7 +55,7 @@ def test_force_errors_on_frames_that_were_never_fitted(name, limit):
     assert found == pytest.approx(model.card["errors"]["holdout"]["force_rmse_meV_A"], rel=0.1)
 
 
-def conserved_drift(precision: Precision, picoseconds: float) -> float:
+def conserved_drift(start: Start, precision: Precision, picoseconds: float) -> float:
     """Slope of the conserved quantity without a thermostat at 0.5 fs, meV/atom/ps."""
     simulation = start("water", precision=precision, thermostat=ThermostatKind.NONE)
     simulation.advance(200)
@@ -66,16 +72,16 @@ def conserved_drift(precision: Precision, picoseconds: float) -> float:
 
 
 @pytest.mark.slow
-def test_energy_is_conserved_without_a_thermostat():
-    assert abs(conserved_drift(Precision.DOUBLE, 5.0)) < 0.01
+def test_energy_is_conserved_without_a_thermostat(start):
+    assert abs(conserved_drift(start, Precision.DOUBLE, 5.0)) < 0.01
 
 
-def test_energy_is_conserved_in_single_precision_too():
-    assert abs(conserved_drift(Precision.SINGLE, 2.0)) < 0.05
+def test_energy_is_conserved_in_single_precision_too(start):
+    assert abs(conserved_drift(start, Precision.SINGLE, 2.0)) < 0.05
 
 
 @pytest.mark.slow
-def test_water_has_the_temperature_and_the_structure_of_its_teacher():
+def test_water_has_the_temperature_and_the_structure_of_its_teacher(start):
     """Three picoseconds; the goals of the long run (0.04, 0.02, 0.02) with room for the noise of a short one."""
     simulation = start("water")
     simulation.advance(1000)
@@ -96,7 +102,7 @@ def test_water_has_the_temperature_and_the_structure_of_its_teacher():
             assert np.abs(found - file[pair]["g"][: len(found)])[window].mean() < limit, pair
 
 
-def test_the_paper_form_holds_its_temperature_although_it_heats_itself():
+def test_the_paper_form_holds_its_temperature_although_it_heats_itself(start):
     simulation = start("water-paper")
     assert simulation.model.scope is Scope.OWN
     simulation.advance(500)
@@ -113,7 +119,7 @@ def test_the_paper_form_holds_its_temperature_although_it_heats_itself():
     assert simulation.thermo().heat < 0.0
 
 
-def test_own_scope_without_a_curl_hardly_heats():
+def test_own_scope_without_a_curl_hardly_heats(start):
     powers = {}
     for name in ("water-paper", "water-own"):
         simulation = start(name)
@@ -134,7 +140,7 @@ def test_the_models_that_are_run_know_their_doubt():
         assert committee.witness is not None, name
 
 
-def test_the_power_of_nonreciprocal_forces_is_the_rate_of_the_energy():
+def test_the_power_of_nonreciprocal_forces_is_the_rate_of_the_energy(start):
     simulation = start("water-paper", precision=Precision.DOUBLE, thermostat=ThermostatKind.NONE, timestep=0.1)
     simulation.advance(50)
     rows = [simulation.thermo()]
@@ -146,10 +152,9 @@ def test_the_power_of_nonreciprocal_forces_is_the_rate_of_the_energy():
     assert rows[-1].total - rows[0].total == pytest.approx(work, rel=0.02)
 
 
-def test_the_same_seed_gives_the_same_run_and_another_gives_another():
+def test_the_same_seed_gives_the_same_run_and_another_gives_another(start):
     def positions(seed: int) -> np.ndarray:
-        setup = replace(Setup(device=DeviceKind.CPU), seed=seed)
-        simulation = build_simulation(setup, Parameters(thermostat=ThermostatKind.LANGEVIN), quiet)
+        simulation = start("water", seed=seed, thermostat=ThermostatKind.LANGEVIN)
         simulation.advance(30)
         return simulation.state.positions
 

@@ -6,12 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mldsim.errors import InputError, LeftPhysics, WorkFailed
+from mldsim.errors import DeviceLost, InputError, LeftPhysics, WorkFailed
 from mldsim.evaluator import Evaluation
 from mldsim.loss import FittedRanges, LossModel, Scope, Wall, save_model
-from mldsim.parameters import Parameters, Setup, ThermostatKind
+from mldsim.parameters import DeviceKind, Parameters, Setup, ThermostatKind
 from mldsim.radial import RadialBasis
 from mldsim.simulation import CLOSEST_CONTACT, RELAXED_LOSS, SNAPSHOT_EVERY, Simulation, build_simulation
+from mldsim.stepper import HostStepper
 from mldsim.water import read_structure, water_box
 
 OH, MASSES = ("O", "H"), np.array([15.999, 1.008])
@@ -354,6 +355,73 @@ def test_a_start_inside_the_walls_is_refused():
     state.positions[4] = state.positions[1] + [0.3, 0.0, 0.0]
     with pytest.raises(InputError, match=r"Agents H 1 and H 4 came as close as 0\.30 Å"):
         Simulation(state, make_model(), Parameters(), Setup(molecules=8), make_forces=ToyForces)
+
+
+# -- a device that fails
+
+
+class Failing(HostStepper):
+    """Steps as on a GPU that is lost after some: what it holds cannot be had any more."""
+
+    def __init__(self, run, forces, model, good_for):
+        super().__init__(run, forces, model)
+        self.good_for = good_for
+
+    def use(self):
+        if self.good_for <= 0:
+            self._run.state.positions[:] = self._run.state.velocities[:] = np.nan
+            raise DeviceLost("The GPU failed (CudaAPIError: it fell off the bus).")
+
+    def advance(self, steps, dt, trouble):
+        self.good_for -= steps
+        self.use()
+        return super().advance(steps, dt, trouble)
+
+    def fetch(self):
+        self.use()
+
+    def observe(self):
+        self.use()
+        return super().observe()
+
+
+def on_a_gpu(good_for, **parameters):
+    def make_stepper(run, forces, model):
+        return Failing(run, forces, model, good_for)
+
+    wanted = Parameters(thermostat=ThermostatKind.LANGEVIN, **parameters)
+    state = water_box(10, 0.997, 300.0, 1, OH, MASSES)
+    return Simulation(
+        state, make_model(), wanted, Setup(molecules=10), make_forces=ToyForces, make_stepper=make_stepper
+    )
+
+
+@pytest.mark.parametrize("good_for", [30, SNAPSHOT_EVERY + 30, 2 * SNAPSHOT_EVERY])
+def test_a_run_outlives_its_gpu(good_for):
+    simulation, witness = on_a_gpu(good_for), make_simulation(thermostat=ThermostatKind.LANGEVIN)
+    for _ in range(12):
+        simulation.advance(10)
+        witness.advance(10)
+    assert simulation.state.step == 120
+    assert same(simulation.frame(), witness.frame())
+    assert simulation.thermo() == witness.thermo()
+    said = "The GPU failed (CudaAPIError: it fell off the bus). The run goes on on the CPU, from "
+    assert simulation.device_reason.startswith(said)
+    assert simulation.setup.device is DeviceKind.CPU
+
+
+@pytest.mark.parametrize("ask", [lambda s: s.frame(), lambda s: s.thermo(), lambda s: s.new_velocities()])
+def test_a_gpu_may_fail_while_it_is_asked(ask):
+    simulation, witness = on_a_gpu(1000), make_simulation(thermostat=ThermostatKind.LANGEVIN)
+    simulation.advance(70)
+    witness.advance(70)
+    simulation._stepper.good_for = 0
+    ask(simulation)
+    ask(witness)
+    assert "fell off the bus" in simulation.device_reason
+    simulation.advance(10)
+    witness.advance(10)
+    assert same(simulation.frame(), witness.frame())
 
 
 # -- quench
