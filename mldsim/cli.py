@@ -554,7 +554,10 @@ def _run(options: argparse.Namespace) -> int:
     keeper = None
     if options.checkpoint is not None:
         keeper = _Keeper(options.checkpoint, _steps(options, "checkpoint_every", simulation.parameters), begin)
+    why = simulation.device_reason
     result = _record(begin, options.output, options.force, keeper)
+    if simulation.device_reason != why:
+        tell(simulation.device_reason)
     if result["steps"]:
         print(_told_run(result))
     if not result["aborted"]:

@@ -120,7 +120,7 @@ class Evaluator:
         # Squared, that an agent may move before the list is renewed.
         self.farthest = 0.25 * (self.reach - model.cutoff) ** 2
         self._order: NDArray[np.int64] | None = None
-        self._listed = np.empty((len(species), 3))
+        self._listed = np.empty((len(self.species), 3))
         self._room: NDArray[np.int32] | None = None
 
         rows = TABLE_ROWS[self.precision]
@@ -363,7 +363,7 @@ def faults() -> Iterator[None]:
     except (MldsimError, KeyboardInterrupt):
         raise
     except Exception as error:
-        logger.exception("the GPU failed")
+        logger.info("the GPU failed", exc_info=True)
         raise DeviceLost(f"The GPU failed ({backend.summary(error)}).") from error
 
 
