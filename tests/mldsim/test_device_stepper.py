@@ -23,7 +23,7 @@ def compared(name: str, simulator: bool, steps: int) -> dict[str, Any]:
     environment = os.environ | {"NUMBA_ENABLE_CUDASIM": str(int(simulator)), "NUMBA_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, str(SCRIPT), str(steps), name],
-        env=environment, capture_output=True, text=True, timeout=170, check=False,
+        env=environment, capture_output=True, text=True, timeout=580, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -43,6 +43,8 @@ CASES = ["nose-hoover", "csvr", "langevin", "own", "not local", "single"]
 
 
 @pytest.mark.cuda
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", CASES)
 def test_steps_in_the_simulator_are_those_of_the_cpu(name: str) -> None:
     found = compared(name, True, 3)
