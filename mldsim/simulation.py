@@ -550,11 +550,11 @@ class Simulation:
             self._remember()
         with self._intervention():
             self._forces = forces
-            self._run = Run(state, evaluation, self._thermostat)
+            self._run = Run(state, evaluation, self._thermostat, watched_bonds(state), self._run.limits)
             self._stepper = self._make_stepper(self._run, forces, self._model)
             self._older, self._newer = _Snapshot.empty(state), _Snapshot.empty(state)
             self._descent = None
-            self._fit_topology()
+            self._fit_topology(state)
             self._change_thermostat()
 
     def twin(self, model: str, edit: LossEdit) -> Simulation:
