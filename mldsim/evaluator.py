@@ -98,6 +98,9 @@ class Evaluator:
         self.precision = precision
         self.box = np.array(box, np.float64)
         self.species = np.ascontiguousarray(species, np.int32)
+        if report.kind == "cpu":
+            self._prepare(report, model, real)
+            return
         try:
             with faults():
                 self._prepare(report, model, real)
