@@ -4,9 +4,9 @@
 
 Forms have random coefficients: their cost depends on shapes only. Times are processor time of this thread, the least of
 several rounds, at the positions of a shipped frame (repeated for larger boxes), so that no list is built. Multiply-adds
-are those of docs/performance.md; the last column is what part of them a core could do in that time at its nominal clock
-with 16 lanes, two vector instructions a cycle: what is left for geometry, tables, the cubic part, hops, waves and
-waiting.
+are those of docs/performance.md; the column after them is what part of them a core could do in that time at its nominal
+clock with registers full of float32, two vector instructions a cycle: what is left for geometry, the cubic part, hops,
+waves and waiting. The last column is the memory that is held for an agent, in bytes, list included.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
+from llvmlite.binding import get_host_cpu_features
 
 from mldsim.evaluator import Evaluator
 from mldsim.inference import LONGEST_WAVE_VECTOR, WAVE_WIDTHS
@@ -42,6 +43,10 @@ FORMS = (
     (Scope.SHARED, 2, 10, 6.0, 6, ()),
     (Scope.SHARED, 3, 8, 4.5, 0, ()),
 )
+
+
+OF_PAIR = (10, 25, 43, 77)
+"""Multiply-adds per neighbour and radial function, both passes, for ranks up to 0, 1, 2 and 3 (docs/performance.md)."""
 
 
 def random_model(
@@ -104,6 +109,13 @@ def clock() -> float:
         return float("nan")
 
 
+def held(thing: object, n_agents: int) -> int:
+    """Bytes of the arrays, in tuples or alone, that have a row for each agent."""
+    if isinstance(thing, tuple):
+        return sum(held(part, n_agents) for part in thing)
+    return thing.nbytes if isinstance(thing, np.ndarray) and thing.shape[:1] == (n_agents,) else 0
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -114,7 +126,7 @@ def main() -> None:
     options = parser.parse_args()
     positions, species, box = liquid(options.molecules)
     print(f"{len(species)} agents, {options.precision}")
-    print(f"{'form':56} {'ns/agent':>9} {'atom-steps/s':>13} {'multiply-adds':>14} {'of the limit':>13}")
+    print(f"{'form':56} {'ns/agent':>9} {'atom-steps/s':>13} {'multiply-adds':>14} {'of the limit':>13} {'bytes':>7}")
     found = {}
     for number in options.only or range(len(FORMS)):
         scope, max_rank, n_radial, cutoff, n_channels, parts = FORMS[number]
@@ -123,14 +135,16 @@ def main() -> None:
         each = seconds(lambda evaluate=evaluate: evaluate(positions)) / len(species)
         harmonics = (max_rank + 1) ** 2
         neighbors = 4 / 3 * np.pi * cutoff**3 * len(species) / box.prod()
-        work = neighbors * n_radial * (24 + 6 * harmonics) + (2 * n_radial) ** 2 * harmonics
-        part = work / (each * clock() * 32)
+        work = neighbors * n_radial * OF_PAIR[max_rank] + (2 * n_radial) ** 2 * harmonics
+        part = work / (each * clock() * (32 if get_host_cpu_features().get("avx512f") else 16))
+        memory = sum(held(value, len(species)) for name, value in vars(evaluate).items() if name != "_pairs")
         name = f"{scope.value}, ranks 0-{max_rank}, K = {n_radial}, {cutoff:g} Å" + (
             f", cubic in {n_channels}" if n_channels else ""
         )
         name += "".join(f", {part}" for part in parts)
-        print(f"{name:56} {1e9 * each:9.0f} {1 / each:13.3g} {work:14.0f} {100 * part:11.0f} %")
-        found[name] = {"ns_per_agent": 1e9 * each, "multiply_adds": work}
+        memory /= len(species)
+        print(f"{name:56} {1e9 * each:9.0f} {1 / each:13.3g} {work:14.0f} {100 * part:11.0f} % {memory:7.0f}")
+        found[name] = {"ns_per_agent": 1e9 * each, "multiply_adds": work, "bytes": memory}
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n")
 

@@ -48,6 +48,7 @@ from mldsim.kernels.lanes import (
     lowest,
     put,
     root,
+    row_of,
     rows,
     smaller,
     total,
@@ -74,6 +75,18 @@ quadrupole = _of_pair.quadrupole
 octupole, octupole_slopes = _of_pair.octupole, _of_pair.octupole_slopes
 _zero, _load, _store, _store_each = vectors(SIDE)
 _zero_row, _load_row, _store_row, _ = vectors(4)
+
+
+@_inlined
+def _in_block(q, n_rows):  # type: ignore[no-untyped-def]
+    """Flat place of neighbour q in blocks of `n_rows` rows of SIDE."""
+    return (q & -SIDE) * n_rows + (q & (SIDE - 1))
+
+
+@_inlined
+def _in_stream(row, q):  # type: ignore[no-untyped-def]
+    """Flat place in the stream of neighbour q of the agent whose entries begin at `row`."""
+    return row * (_BLOCK // SIDE) + _in_block(q, _BLOCK // SIDE)
 
 
 def _width(padded: int) -> int:
@@ -206,7 +219,8 @@ def _product(n_radial: int, n_lm: int, rank: int) -> Callable[..., Any]:
     size = 2 * rank + 1
     first = rank * rank
     zero, load, _, _ = vectors(width)
-    zeros, add, add_to, _ = rows(width, size)
+    of_m = rows(width, size)
+    zeros, add, add_to = of_m.zeros, of_m.add, of_m.add_to
 
     @_inlined
     def product(quadratic, row, n_species, fields, gradient, of_agent):  # type: ignore[no-untyped-def]
@@ -257,7 +271,8 @@ def compiled(n_radial: int, max_rank: int, n_hops: int) -> tuple[Callable[..., A
     padded = lanes(n_radial)
     width = _width(padded)
     zero, load, store, _ = vectors(width)
-    zeros, add, _, put_rows = rows(width, n_lm)
+    of_lm = rows(width, n_lm)
+    zeros, add, put_rows = of_lm.zeros, of_lm.add, of_lm.put_rows
     # Ranks that the model lacks stand for nothing; the highest one in their place costs no compilation.
     product_0, product_1, product_2, product_3 = (_product(n_radial, n_lm, min(rank, max_rank)) for rank in range(4))
 
@@ -347,9 +362,9 @@ def compiled(n_radial: int, max_rank: int, n_hops: int) -> tuple[Callable[..., A
                     sums = zeros(fields)
                     for q in range(first, found[i, b]):
                         near = of_pair + at(rows_, i * capacity + q) * (4 * padded)
-                        block = (i * capacity + q // SIDE * SIDE) * (_BLOCK // SIDE) + q % SIDE
+                        block = _in_stream(i * capacity, q)
                         phi, _ = _of_row(table, near, padded, at(stream, block + 4 * SIDE))
-                        sums = add(sums, phi, harmonics, q // SIDE * SIDE * n_lm + q % SIDE, SIDE)
+                        sums = add(sums, phi, harmonics, _in_block(q, n_lm), SIDE)
                     put_rows(fields, b * n_lm * padded + column, padded, sums)
                 first = found[i, b]
             of_agent = i * n_species * n_lm * padded
@@ -446,7 +461,7 @@ def compiled(n_radial: int, max_rank: int, n_hops: int) -> tuple[Callable[..., A
                 my_pulls = (i * n_species + b) * n_hops * padded
                 for q in range(first, found[i, b]):
                     near = of_pair + at(rows_, i * capacity + q) * (4 * padded)
-                    block = (i * capacity + q // SIDE * SIDE) * (_BLOCK // SIDE) + q % SIDE
+                    block = _in_stream(i * capacity, q)
                     ux, uy, uz = at(stream, block), at(stream, block + SIDE), at(stream, block + 2 * SIDE)
                     inverse, t = at(stream, block + 3 * SIDE), at(stream, block + 4 * SIDE)
                     place = at(inside, i * width_inside + q)
@@ -481,7 +496,7 @@ def compiled(n_radial: int, max_rank: int, n_hops: int) -> tuple[Callable[..., A
                                 vx, vy, vz = zero(made), zero(made), zero(made)
                                 for m in range(7):
                                     g = load(made, (10 + m) * padded + column)
-                                    slope = q // SIDE * SIDE * 21 + m * SIDE + q % SIDE
+                                    slope = _in_block(q, 21) + m * SIDE
                                     if along_x[m]:
                                         vx += g * at(slopes, slope)
                                     if along_y[m]:
@@ -502,11 +517,7 @@ def compiled(n_radial: int, max_rank: int, n_hops: int) -> tuple[Callable[..., A
                             pz += radial * uz + phi * wz
                     if max_rank == 0:
                         push = total(px)
-                        put(sums, 0, push * ux)
-                        put(sums, 1, push * uy)
-                        put(sums, 2, push * uz)
-                        put(sums, 3, none)
-                        d = _load_row(sums, 0)
+                        d = row_of(mine, push * ux, push * uy, push * uz)
                     else:
                         d = across(px, py, pz)
                     mine += d
@@ -522,7 +533,7 @@ def compiled(n_radial: int, max_rank: int, n_hops: int) -> tuple[Callable[..., A
                 first = 0
                 for b in range(n_species):
                     for q in range(first, found[i, b]):
-                        block = (i * capacity + q // SIDE * SIDE) * (_BLOCK // SIDE) + q % SIDE
+                        block = _in_stream(i * capacity, q)
                         push = wall_force * max(wall_radius[a, b] - spacing / at(stream, block + 3 * SIDE), none)
                         for d in range(3):
                             result[i, d] += push * at(stream, block + d * SIDE)
@@ -574,8 +585,10 @@ def _of_rank(n_radial: int, n_lm: int, rank: int) -> tuple[Callable[..., Any], .
     size = 2 * rank + 1
     first = rank * rank
     load, load_wide = vectors(width).load, vectors(WIDE).load
-    zeros, add, add_to, _ = rows(width, size)
-    zeros_wide, add_wide, add_to_wide, _ = rows(WIDE, size)
+    of_m = rows(width, size)
+    zeros, add, add_to = of_m.zeros, of_m.add, of_m.add_to
+    wide = rows(WIDE, size)
+    zeros_wide, add_wide, add_to_wide = wide.zeros, wide.add, wide.add_to
     store_wide = vectors(WIDE).store
 
     @_inlined
@@ -635,7 +648,8 @@ def compiled_cubic(n_radial: int, max_rank: int, n_channels: int) -> Callable[..
     n_lm = (max_rank + 1) ** 2
     padded = lanes(n_radial)
     zero, load, store, store_each = vectors(WIDE)
-    zeros, add, _, _ = rows(WIDE, n_channels)
+    of_channel = rows(WIDE, n_channels)
+    zeros, add, add_each, together = of_channel.zeros, of_channel.add, of_channel.add_each, of_channel.together
     _, first, form, first_pair, pairs, weights = cubic.slopes(max_rank)
     of_pair, with_pair = pairs[:, 0].copy(), pairs[:, 1].copy()
     n_forms = len(cubic.slopes(max_rank).forms)
@@ -674,7 +688,7 @@ def compiled_cubic(n_radial: int, max_rank: int, n_channels: int) -> Callable[..
                 store(slopes, i * WIDE, zero(p))
             loss = zero(p)
             for lm in range(n_lm):
-                by_channel = zero(p)
+                parts = zeros(p)
                 for t in range(first[lm], first[lm + 1]):
                     sums = zeros(p)
                     for number in range(first_pair[t], first_pair[t + 1]):
@@ -683,9 +697,9 @@ def compiled_cubic(n_radial: int, max_rank: int, n_channels: int) -> Callable[..
                     store_each(gram, 0, WIDE, sums)
                     here = (a * n_forms + form[t]) * n_channels * n_channels * WIDE
                     for c in range(n_channels):
-                        for d in range(n_channels):
-                            by_channel += at(gram, c * WIDE + d) * load(tensors, here)
-                            here += WIDE
+                        parts = add_each(parts, gram, c * WIDE, tensors, here, WIDE)
+                        here += n_channels * WIDE
+                by_channel = together(parts)
                 store(slope, lm * WIDE, by_channel)
                 loss += by_channel * load(p, lm * WIDE)
             losses[i] += total(loss) * real(1.0 / 3.0)  # Euler: the part is homogeneous of degree 3 in p
@@ -740,7 +754,8 @@ def compiled_hops(n_radial: int, n_channels: int) -> Callable[..., Any]:
     zero, load, store, _ = vectors(width)
     zero_wide, load_wide, store_wide, _ = vectors(WIDE)
     _of_row = _interpolation(width)
-    zeros, add, _, put_rows = rows(width, n_channels)
+    of_channel = rows(width, n_channels)
+    zeros, add, put_rows = of_channel.zeros, of_channel.add, of_channel.put_rows
 
     @_inlined
     def hops_of_some(  # type: ignore[no-untyped-def]
@@ -759,7 +774,7 @@ def compiled_hops(n_radial: int, n_channels: int) -> Callable[..., Any]:
                     sums = zeros(fields)
                     for q in range(first, found[i, b]):
                         near = of_pair + at(rows_, i * capacity + q) * (4 * padded)
-                        block = (i * capacity + q // SIDE * SIDE) * (_BLOCK // SIDE) + q % SIDE
+                        block = _in_stream(i * capacity, q)
                         phi, _ = _of_row(table, near, padded, at(stream, block + 4 * SIDE))
                         j = at(entries, i * capacity + at(inside, i * width_inside + q)) >> 5
                         sums = add(sums, phi, numbers, j * WIDE, 1)

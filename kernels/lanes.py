@@ -178,6 +178,20 @@ def across(typing, x, y, z):  # type: ignore[no-untyped-def]
     return four(x, y, z), generate
 
 
+@intrinsic
+def row_of(typing, v, x, y, z):  # type: ignore[no-untyped-def]
+    """Four Lanes of v's kind: x, y, z and zero."""
+
+    def generate(context, builder, sig, values):  # type: ignore[no-untyped-def]
+        row = ir.Constant(values[0].type, None)
+        for number, (value, kind) in enumerate(zip(values[1:], (x, y, z), strict=True)):
+            real = context.cast(builder, value, kind, v.dtype)
+            row = builder.insert_element(row, real, ir.Constant(ir.IntType(32), number))
+        return row
+
+    return v(v, x, y, z), generate
+
+
 def _turned(context: Any, builder: Any, array: types.Array, values: Any, numbers: Any) -> Any:
     """x, y and z of the eight rows of these numbers."""
     four = context.get_value_type(Lanes(array.dtype, 4))
@@ -391,6 +405,8 @@ class Rows(NamedTuple):
 
     zeros: Callable[..., Any]
     add: Callable[..., Any]
+    add_each: Callable[..., Any]
+    together: Callable[..., Any]
     add_to: Callable[..., Any]
     put_rows: Callable[..., Any]
 
@@ -402,6 +418,11 @@ def rows(width: int, count: int) -> Rows:
         `count` Lanes of zero, of the array's dtype.
     add(sums, v, array, first, stride)
         ``sums[m] + v * array[first + m * stride]`` for each m, as a new tuple.
+    add_each(sums, array, first, lanes, here, stride)
+        ``sums[m] + array[first + m] * lanes[here + m * stride :]`` for each m, as a new tuple: as many sums at a time as
+        hide how long each addition takes.
+    together(sums)
+        The sum of all.
     add_to(array, first, stride, sums)
         Add ``sums[m]`` to the `width` numbers of the array that begin at ``first + m * stride``.
     put_rows(array, first, stride, sums)
@@ -434,6 +455,36 @@ def rows(width: int, count: int) -> Rows:
 
         return sums(sums, v, array, first, stride), generate
 
+    @intrinsic
+    def add_each(typing, sums, array, first, lanes, here, stride):  # type: ignore[no-untyped-def]
+        def generate(context, builder, sig, values):  # type: ignore[no-untyped-def]
+            index, place, step = (
+                context.cast(builder, values[n], kind, types.intp) for n, kind in ((2, first), (4, here), (5, stride))
+            )
+            result = []
+            for m in range(count):
+                number = builder.load(_pointer(context, builder, array, values[1], index, types.intp))
+                before = builder.extract_value(values[0], m)
+                pointer = _pointer(context, builder, lanes, values[3], place, types.intp)
+                of_lanes = _load(builder, pointer, before.type, lanes)
+                product = builder.fmul(of_lanes, _splat(context, builder, number, array.dtype, sums[0]), flags=FLAGS)
+                result.append(builder.fadd(before, product, flags=FLAGS))
+                index = builder.add(index, ir.Constant(index.type, 1))
+                place = builder.add(place, step)
+            return context.make_tuple(builder, sums, result)
+
+        return sums(sums, array, first, lanes, here, stride), generate
+
+    @intrinsic
+    def together(typing, sums):  # type: ignore[no-untyped-def]
+        def generate(context, builder, sig, values):  # type: ignore[no-untyped-def]
+            found = builder.extract_value(values[0], 0)
+            for m in range(1, count):
+                found = builder.fadd(found, builder.extract_value(values[0], m), flags=FLAGS)
+            return found
+
+        return sums[0](sums), generate
+
     def written(*, added: bool) -> Any:
         def typed(typing, array, first, stride, sums):  # type: ignore[no-untyped-def]
             def generate(context, builder, sig, values):  # type: ignore[no-untyped-def]
@@ -452,4 +503,4 @@ def rows(width: int, count: int) -> Rows:
 
         return intrinsic(typed)
 
-    return Rows(zeros, add, written(added=True), written(added=False))
+    return Rows(zeros, add, add_each, together, written(added=True), written(added=False))
