@@ -419,8 +419,8 @@ def rows(width: int, count: int) -> Rows:
     add(sums, v, array, first, stride)
         ``sums[m] + v * array[first + m * stride]`` for each m, as a new tuple.
     add_each(sums, array, first, lanes, here, stride)
-        ``sums[m] + array[first + m] * lanes[here + m * stride :]`` for each m, as a new tuple: sums that do not wait for
-        one another.
+        ``sums[m] + array[first + m] * lanes[here + m * stride :]`` for each m, as a new tuple: sums that need not wait
+        for one another.
     together(sums)
         The sum of all.
     add_to(array, first, stride, sums)
