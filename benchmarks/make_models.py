@@ -141,9 +141,8 @@ def main() -> None:
     for name in names:
         recipe = RECIPES[name]
         with progress_bar(name) as report:
-            found = infer(
-                train, recipe.settings, name=name, bounded=recipe.bounded, doubt=recipe.doubt, progress=report
-            )
+            doubt = recipe.doubt and not any(elsewhere)  # which changes no force
+            found = infer(train, recipe.settings, name=name, bounded=recipe.bounded, doubt=doubt, progress=report)
         model = found.model
         errors = {"train": force_errors(model, train), "holdout": force_errors(model, holdout)}
         facts = {

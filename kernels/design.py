@@ -14,15 +14,26 @@ Each agent's rows are gathered by one thread, so the result does not depend on t
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit, prange
 
-from mldsim.kernels import cubic, mutual, pair, waves
+from mldsim.kernels import cubic, lanes, mutual, pair, waves
+from mldsim.kernels.lanes import at
 
 _of_pair = pair.functions(njit(nogil=True, fastmath=pair.FAST, error_model="numpy"))
 separation, hermite, hermite_slopes = _of_pair.separation, _of_pair.hermite, _of_pair.hermite_slopes
 harmonics, harmonic_slopes = _of_pair.harmonics, _of_pair.harmonic_slopes
+
+LANES, TILE = 8, 6
+"""Of products of matrices: numbers in a vector, and vectors that are summed at once."""
+
+GROUP = 8
+"""Agents that one thread takes at a time, with scratch for one."""
+
+_, _load, _store, _ = lanes.vectors(LANES)
+_zeros, _add, _add_to = lanes.rows(LANES, TILE)
 
 
 def n_features(n_fields: int, order: int, max_rank: int, n_channels: int = 0) -> int:
@@ -42,184 +53,291 @@ def feature_index(n_fields: int, max_rank: int) -> np.ndarray:
     return index
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def _pair(local, shift, i, entry, species, cutoff, start, per_row, table, rank, phi, dphi, value, slope):  # type: ignore[no-untyped-def]
-    """Geometry and radial functions of one pair: (r, inverse r, unit vector, neighbour), or r = 0 beyond the cutoff."""
-    dx, dy, dz, j = separation(local, shift, i, entry)
-    r2 = dx * dx + dy * dy + dz * dz
-    if not r2 < cutoff * cutoff:
-        return 0.0, 0.0, 0.0, 0.0, 0.0, j
-    r = math.sqrt(r2)
-    t = max((r - start) * per_row, 0.0)
-    row = int(t)
-    t -= row
-    h0, s0, h1, s1 = hermite(t, 1.0)
-    dh0, ds0, ds1 = hermite_slopes(t, 1.0)
-    near = table[species[i], species[j], row]
-    far = table[species[i], species[j], row + 1]
-    for k in range(phi.size):
-        phi[k] = h0 * near[0, k] + s0 * near[1, k] + h1 * far[0, k] + s1 * far[1, k]
-        dphi[k] = (dh0 * (near[0, k] - far[0, k]) + ds0 * near[1, k] + ds1 * far[1, k]) * per_row
-    harmonics(dx / r, dy / r, dz / r, rank, value)
-    harmonic_slopes(dx / r, dy / r, dz / r, rank, slope)
-    return r, 1.0 / r, dx / r, dy / r, dz / r, j
+def whole(n_radial: int) -> int:
+    """Length of an axis of radial functions that is filled up with zeros to whole vectors."""
+    return -(-n_radial // LANES) * LANES
 
 
-@njit(nogil=True, cache=True, parallel=True, error_model="numpy")
-def fields(  # type: ignore[no-untyped-def]
-    local, species, shift, count, entries, cutoff, start, per_row, table, rank, shortest, result
+class Pairs(NamedTuple):
+    """What every pair within the cutoff brings to the rows, computed once per frame.
+
+    Attributes
+    ----------
+    ends : (n_agents, n_species) int64
+        The neighbours of species b of agent i are those from ends[i, b - 1], or 0, to ends[i, b].
+    owner : (n_agents, width) int64
+        The neighbour itself.
+    distance : (n_agents, width) float64, angstrom
+    unit : (n_agents, width, 3) float64
+        From the neighbour to the agent.
+    radial : (n_agents, width, 2, whole(n_radial)) float64
+        The radial functions and their slopes, and zeros.
+    angular : (n_agents, width, 4, n_lm) float64
+        The harmonics, and how they change with the agent's x, y and z.
+    """
+
+    ends: np.ndarray
+    owner: np.ndarray
+    distance: np.ndarray
+    unit: np.ndarray
+    radial: np.ndarray
+    angular: np.ndarray
+
+
+def shapes_of_pairs(
+    n_agents: int, width: int, n_species: int, n_radial: int, max_rank: int
+) -> dict[str, tuple[int, ...]]:
+    """Shapes of the arrays of `Pairs`, for at most `width` neighbours of an agent."""
+    return {
+        "ends": (n_agents, n_species),
+        "owner": (n_agents, width),
+        "distance": (n_agents, width),
+        "unit": (n_agents, width, 3),
+        "radial": (n_agents, width, 2, whole(n_radial)),
+        "angular": (n_agents, width, 4, (max_rank + 1) ** 2),
+    }
+
+
+@njit(nogil=True, cache=True, parallel=True, error_model="numpy", fastmath={"contract"})
+def find_pairs(  # type: ignore[no-untyped-def]
+    local, species, shift, count, entries, cutoff, start, per_row, table, rank, pairs
 ):  # fmt: skip
-    """Fields ``result[i, lm, b * n_radial + k]`` and ``shortest[i, b]``, the distance to the nearest agent of b."""
-    n_radial = table.shape[4]
+    """Fill `pairs`: of the list's entries those within the cutoff; the last axis of `table` is `whole` long."""
+    ends, owner, distance, unit, radial, angular = pairs
+    n_species, n_rows, padded, capacity = table.shape[0], table.shape[2], table.shape[4], owner.shape[1]
     n_lm = (rank + 1) * (rank + 1)
     for i in prange(local.shape[0]):
-        phi, dphi = np.empty(n_radial), np.empty(n_radial)
         value, slope = np.empty(n_lm), np.empty((3, n_lm))
-        result[i] = 0.0
-        shortest[i] = np.inf
-        for q in range(count[i]):
-            r, _, _, _, _, j = _pair(
-                local, shift, i, entries[i, q], species, cutoff, start, per_row, table, rank, phi, dphi, value, slope
-            )
-            if r == 0.0:
-                continue
-            b = species[j]
-            shortest[i, b] = min(shortest[i, b], r)
-            for m in range(n_lm):
-                for k in range(n_radial):
-                    result[i, m, b * n_radial + k] += value[m] * phi[k]
+        a = species[i]
+        n = 0
+        for b in range(n_species):
+            for place in range(count[i]):
+                entry = entries[i, place]
+                if species[entry >> 5] != b:
+                    continue
+                dx, dy, dz, j = separation(local, shift, i, entry)
+                r2 = dx * dx + dy * dy + dz * dz
+                if not r2 < cutoff * cutoff:
+                    continue
+                r = math.sqrt(r2)
+                inverse = 1.0 / r
+                ux, uy, uz = dx * inverse, dy * inverse, dz * inverse
+                owner[i, n] = j
+                distance[i, n] = r
+                unit[i, n, 0], unit[i, n, 1], unit[i, n, 2] = ux, uy, uz
+                t = max((r - start) * per_row, 0.0)
+                row = int(t)
+                t -= row
+                h0, s0, h1, s1 = hermite(t, 1.0)
+                dh0, ds0, ds1 = hermite_slopes(t, 1.0)
+                dh0, ds0, ds1 = per_row * dh0, per_row * ds0, per_row * ds1
+                near_row = ((a * n_species + b) * n_rows + row) * 2 * padded
+                here = (i * capacity + n) * 2 * padded
+                for k in range(0, padded, LANES):
+                    near, near_slope = _load(table, near_row + k), _load(table, near_row + padded + k)
+                    far, far_slope = _load(table, near_row + 2 * padded + k), _load(table, near_row + 3 * padded + k)
+                    _store(radial, here + k, near * h0 + near_slope * s0 + far * h1 + far_slope * s1)
+                    _store(radial, here + padded + k, (near - far) * dh0 + near_slope * ds0 + far_slope * ds1)
+                harmonics(ux, uy, uz, rank, value)
+                harmonic_slopes(ux, uy, uz, rank, slope)
+                for m in range(n_lm):
+                    angular[i, n, 0, m] = value[m]
+                for d in range(3):
+                    for m in range(n_lm):
+                        angular[i, n, 1 + d, m] = slope[d, m] * inverse
+                n += 1
+            ends[i, b] = n
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-def _add_products(change, first, field, rank, products):  # type: ignore[no-untyped-def]
-    """``products[d, l, first + p, n] -= sum_m change[d, lm, p] * field[lm, n]``: products of a change and a field."""
-    for d in range(3):
-        for lower in range(rank + 1):
-            for m in range(lower * lower, (lower + 1) * (lower + 1)):
-                for p in range(change.shape[2]):
-                    c = change[d, m, p]
-                    for n in range(field.shape[1]):
-                        products[d, lower, first + p, n] -= c * field[m, n]
+@njit(nogil=True, cache=True, parallel=True, error_model="numpy", fastmath={"contract"})
+def fields(pairs, shortest, result):  # type: ignore[no-untyped-def]
+    """Fields ``result[i, lm, b * n_radial + k]`` and ``shortest[i, b]``, the distance to the nearest agent of b."""
+    ends, _, distance, _, radial, angular = pairs
+    n_agents, n_lm, n_fields = result.shape
+    capacity, padded, n_species = radial.shape[1], radial.shape[3], ends.shape[1]
+    n_radial = n_fields // n_species
+    for i in prange(n_agents):
+        sums = np.zeros(n_lm * n_fields + LANES)  # the zeros behind the functions are added to what comes next
+        first = 0
+        for b in range(n_species):
+            nearest = np.inf
+            for q in range(first, ends[i, b]):
+                nearest = min(nearest, distance[i, q])
+                of_pair = (i * capacity + q) * 2 * padded
+                for m in range(n_lm):
+                    y = angular[i, q, 0, m]
+                    for k in range(0, padded, LANES):
+                        here = m * n_fields + b * n_radial + k
+                        _store(sums, here, _load(sums, here) + _load(radial, of_pair + k) * y)
+            shortest[i, b] = nearest
+            first = ends[i, b]
+        for m in range(n_lm):
+            for p in range(n_fields):
+                result[i, m, p] = sums[m * n_fields + p]
 
 
-@njit(nogil=True, cache=True, parallel=True, error_model="numpy")
+@njit(nogil=True, cache=True, error_model="numpy")
+def _add_products(slopes, n_slopes, owner, first, n, fields, rank, result):  # type: ignore[no-untyped-def]
+    """``result[l, p, n] += sum_qm slopes[q, m, p] * fields[owner[first + q], m, n]`` over q < n and the m of rank l.
+
+    A product of matrices, tile by tile in registers; the last axes are whole numbers of tiles, that of `slopes`
+    is `n_slopes` long.
+    """
+    n_lm, width = fields.shape[1], fields.shape[2]
+    for lower in range(rank + 1):
+        for p in range(0, n_slopes, TILE):
+            for column in range(0, width, LANES):
+                sums = _zeros(fields)
+                for q in range(n):
+                    of_field = at(owner, first + q) * n_lm * width + column
+                    of_slope = q * n_lm * n_slopes + p
+                    for m in range(lower * lower, (lower + 1) * (lower + 1)):
+                        sums = _add(sums, _load(fields, of_field + m * width), slopes, of_slope + m * n_slopes, 1)
+                _add_to(result, (lower * n_slopes + p) * width + column, width, sums)
+
+
+@njit(nogil=True, cache=True, parallel=True, error_model="numpy", fastmath={"contract"})
 def rows(  # type: ignore[no-untyped-def]
-    local, species, shift, count, entries, cutoff, start, per_row, table, rank, quadratic, index, n_columns,
-    wall_radius, wall_stiffness, reciprocal, fields, design, wall,
+    species, pairs, rank, quadratic, index, n_columns, wall_radius, wall_stiffness, reciprocal, fields, design, wall
 ):  # fmt: skip
     """Fill ``design[3 i + d, species * n_columns + p]`` and ``wall[3 i + d]``, the force of the wall.
 
     `fields` as made by the function of that name; `index` as made by `feature_index`; `quadratic` is True from
     order 2 on; `reciprocal` is True when agents descend the sum of all losses.
     """
-    n_radial = table.shape[4]
-    n_species = table.shape[0]
-    n_fields = n_species * n_radial
-    n_lm = (rank + 1) * (rank + 1)
-    for i in prange(local.shape[0]):
-        a = species[i]
-        phi, dphi = np.empty(n_radial), np.empty(n_radial)
-        value, slope = np.empty(n_lm), np.empty((3, n_lm))
-        own = np.zeros((3, n_lm, n_fields))  # dA_i / dq_i
-        pair = np.empty((3, n_lm, n_radial))  # its part from one neighbour
+    ends, owner, distance, unit, radial, angular = pairs
+    n_agents, n_lm, n_fields = fields.shape
+    capacity, padded, n_species = owner.shape[1], radial.shape[3], ends.shape[1]
+    n_radial = n_fields // n_species
+    width = (n_fields + LANES - 1) // LANES * LANES
+    n_own = (3 * n_fields + TILE - 1) // TILE * TILE
+    n_pair = (3 * n_radial + TILE - 1) // TILE * TILE
+    wide = np.zeros((n_agents, n_lm, width))
+    wide[:, :, :n_fields] = fields
+    for group in prange((n_agents + GROUP - 1) // GROUP):
+        # dA_i / dq_i, and its parts from the neighbours of one species: [m, d, field] and [q, m, d, k]. They have no
+        # room for the zeros behind the radial functions, which run over into what is written, or added, next.
+        own = np.zeros(n_lm * n_own + LANES)
+        pair = np.zeros(capacity * n_lm * n_pair + LANES)
+        theirs = np.zeros((rank + 1, n_pair, width))
+        every = np.zeros((n_species, rank + 1, n_own, width))
         linear = np.zeros((n_species, 3, n_fields))
-        products = np.zeros((n_species, 3, rank + 1, n_fields, n_fields))
-        for d in range(3):
-            wall[3 * i + d] = 0.0
-        for q in range(count[i]):
-            r, inverse, ux, uy, uz, j = _pair(
-                local, shift, i, entries[i, q], species, cutoff, start, per_row, table, rank, phi, dphi, value, slope
-            )
-            if r == 0.0:
-                continue
-            b = species[j]
-            unit = (ux, uy, uz)
-            overlap = max(wall_radius[a, b] - r, 0.0)
+        this = np.empty(1, np.int64)
+        for i in range(group * GROUP, min(n_agents, (group + 1) * GROUP)):
+            a = species[i]
+            own[:] = 0.0
+            linear[:] = 0.0
+            every[:] = 0.0
+            wall[3 * i : 3 * i + 3] = 0.0
+            first = 0
+            for b in range(n_species):
+                n = ends[i, b] - first
+                for q in range(n):
+                    of_pair = (i * capacity + first + q) * 2 * padded
+                    overlap = max(wall_radius[a, b] - distance[i, first + q], 0.0)
+                    for d in range(3):
+                        wall[3 * i + d] += 2.0 * wall_stiffness * overlap * unit[i, first + q, d]
+                    for m in range(n_lm):
+                        y = angular[i, first + q, 0, m]
+                        for d in range(3):
+                            along, across = y * unit[i, first + q, d], angular[i, first + q, 1 + d, m]
+                            of_slope, of_sum = (q * n_lm + m) * n_pair + d * n_radial, m * n_own + d * n_fields
+                            for k in range(0, padded, LANES):
+                                phi, dphi = _load(radial, of_pair + k), _load(radial, of_pair + padded + k)
+                                change = phi * across + dphi * along
+                                _store(pair, of_slope + k, change)
+                                here = of_sum + b * n_radial + k
+                                _store(own, here, _load(own, here) + change)
+                if reciprocal:
+                    # The losses of the neighbours change too: seen from j the field of rank l has the sign (-1)^l.
+                    for d in range(3):
+                        for k in range(n_radial):
+                            linear[b, d, a * n_radial + k] -= own[d * n_fields + b * n_radial + k]
+                    if quadratic:
+                        theirs[:] = 0.0
+                        _add_products(pair, n_pair, owner, i * capacity + first, n, wide, rank, theirs)
+                        for lower in range(rank + 1):
+                            sign = -1.0 if lower % 2 else 1.0
+                            for d in range(3):
+                                for k in range(n_radial):
+                                    p, here = d * n_fields + a * n_radial + k, d * n_radial + k
+                                    for m in range(n_fields):
+                                        every[b, lower, p, m] += sign * theirs[lower, here, m]
+                first = ends[i, b]
             for d in range(3):
-                wall[3 * i + d] += 2.0 * wall_stiffness * overlap * unit[d]
-                for m in range(n_lm):
-                    for k in range(n_radial):
-                        pair[d, m, k] = dphi[k] * value[m] * unit[d] + phi[k] * inverse * slope[d, m]
-                        own[d, m, b * n_radial + k] += pair[d, m, k]
-            if reciprocal:
-                # The losses of the neighbours change too: seen from j the field of rank l has the sign (-1)^l.
+                for p in range(n_fields):
+                    linear[a, d, p] -= own[d * n_fields + p]
+            if quadratic:
+                this[0] = i
+                _add_products(own, n_own, this, 0, 1, wide, rank, every[a])
+            for b in range(n_species):
                 for d in range(3):
-                    for k in range(n_radial):
-                        linear[b, d, a * n_radial + k] -= pair[d, 0, k]
-                    for lower in range(1, rank + 1, 2):
-                        for m in range(lower * lower, (lower + 1) * (lower + 1)):
-                            for k in range(n_radial):
-                                pair[d, m, k] = -pair[d, m, k]
-                if quadratic:
-                    _add_products(pair, a * n_radial, fields[j], rank, products[b])
-        for d in range(3):
-            for p in range(n_fields):
-                linear[a, d, p] -= own[d, 0, p]
-        if quadratic:
-            _add_products(own, 0, fields[i], rank, products[a])
-        for b in range(n_species):
-            for d in range(3):
-                row = design[3 * i + d, b * n_columns : (b + 1) * n_columns]
-                row[:n_fields] = linear[b, d]
-                if quadratic:
+                    for p in range(n_fields):
+                        design[3 * i + d, b * n_columns + p] = linear[b, d, p]
+                    if not quadratic:
+                        continue
                     for lower in range(rank + 1):
                         for p in range(n_fields):
-                            row[index[lower, p, p]] = products[b, d, lower, p, p]
-                            for n in range(p + 1, n_fields):
-                                row[index[lower, p, n]] = products[b, d, lower, p, n] + products[b, d, lower, n, p]
+                            column = b * n_columns + index[lower, p, p]
+                            here = d * n_fields
+                            design[3 * i + d, column] = -every[b, lower, here + p, p]
+                            for m in range(1, n_fields - p):
+                                design[3 * i + d, column + m] = (
+                                    -every[b, lower, here + p, p + m] - every[b, lower, here + p + m, p]
+                                )
 
 
-CHUNK = 16
-"""Features whose columns one thread fills: whatever the number of threads, so that it does not show in the result."""
+CHUNK, CHUNKS = 16, 8
+"""Features whose columns are filled at once, and how many threads can share them: whatever the number of threads, so
+that it does not show in the result."""
 
 
-@njit(nogil=True, cache=True, parallel=True, error_model="numpy")
-def components(  # type: ignore[no-untyped-def]
-    local, species, shift, count, entries, cutoff, start, per_row, table, rank, channels, offsets, neighbor, value,
-    slope,
-):  # fmt: skip
+@njit(nogil=True, cache=True, parallel=True, error_model="numpy", fastmath={"contract"})
+def components(species, pairs, channels, offsets, value, slope):  # type: ignore[no-untyped-def]
     """The components of the cubic part (see `kernels.cubic`) and how they change with an agent's position.
 
-    Fills ``value[i, lm * n_channels + c]``, ``slope[i, q, lm * n_channels + c, d]``, the part of d value[i] / d q_i
-    that is owed to neighbour ``neighbor[i, q]``, which is -1 beyond the cutoff; `channels` and `offsets` as in
+    Fills ``value[i, lm * n_channels + c]`` and ``slope[i, lm * n_channels + c, d * n + q]``, the part of
+    d value[i] / d q_i that is owed to neighbour q of the n within the cutoff; `channels` and `offsets` as in
     `mldsim.loss.Cubic`.
     """
-    n_radial = table.shape[4]
-    n_channels = channels.shape[2]
-    n_lm = (rank + 1) * (rank + 1)
-    for i in prange(local.shape[0]):
-        phi, dphi = np.empty(n_radial), np.empty(n_radial)
-        y, dy = np.empty(n_lm), np.empty((3, n_lm))
+    ends, _, _, unit, radial, angular = pairs
+    n_channels, n_species = channels.shape[2], ends.shape[1]
+    n_radial = channels.shape[3] // n_species
+    for i in prange(ends.shape[0]):
+        a = species[i]
+        n = ends[i, n_species - 1]
         value[i] = 0.0
         for c in range(n_channels):
-            value[i, c] = -offsets[species[i], c]
-        for q in range(count[i]):
-            r, inverse, ux, uy, uz, j = _pair(
-                local, shift, i, entries[i, q], species, cutoff, start, per_row, table, rank, phi, dphi, y, dy
-            )
-            neighbor[i, q] = -1 if r == 0.0 else j
-            if r == 0.0:
-                continue
-            unit = (ux, uy, uz)
-            for lower in range(rank + 1):
-                for c in range(n_channels):
-                    psi, dpsi = 0.0, 0.0
-                    for k in range(n_radial):
-                        p = channels[species[i], lower, c, species[j] * n_radial + k]
-                        psi += p * phi[k]
-                        dpsi += p * dphi[k]
-                    for m in range(lower * lower, (lower + 1) * (lower + 1)):
-                        value[i, m * n_channels + c] += psi * y[m]
-                        for d in range(3):
-                            slope[i, q, m * n_channels + c, d] = dpsi * y[m] * unit[d] + psi * inverse * dy[d, m]
+            value[i, c] = -offsets[a, c]
+        first = 0
+        for b in range(n_species):
+            for q in range(first, ends[i, b]):
+                for lower in range(channels.shape[1]):
+                    for c in range(n_channels):
+                        psi, dpsi = 0.0, 0.0
+                        for k in range(n_radial):
+                            p = channels[a, lower, c, b * n_radial + k]
+                            psi += p * radial[i, q, 0, k]
+                            dpsi += p * radial[i, q, 1, k]
+                        for m in range(lower * lower, (lower + 1) * (lower + 1)):
+                            y = angular[i, q, 0, m]
+                            value[i, m * n_channels + c] += psi * y
+                            for d in range(3):
+                                slope[i, m * n_channels + c, d * n + q] = (
+                                    dpsi * y * unit[i, q, d] + psi * angular[i, q, 1 + d, m]
+                                )
+            first = ends[i, b]
 
 
-@njit(nogil=True, cache=True, parallel=True, error_model="numpy")
-def saturate(species, count, neighbor, tightness, value, slope):  # type: ignore[no-untyped-def]
-    """Saturate in place what `components` has made, values and slopes; `tightness` as in `kernels.cubic`."""
+@njit(nogil=True, cache=True, parallel=True, error_model="numpy", fastmath={"contract"})
+def saturate(species, pairs, tightness, value, slope, saturated, its_slope):  # type: ignore[no-untyped-def]
+    """What `components` has made, values and slopes, saturated; `tightness` as in `kernels.cubic`."""
+    ends, _, _, _, _, _ = pairs
     n_ranks = tightness.shape[1]
     n_channels = value.shape[1] // (n_ranks * n_ranks)
     for i in prange(value.shape[0]):
+        n = 3 * ends[i, ends.shape[1] - 1]
+        along = np.empty(n)
         for rank in range(n_ranks):
             t = tightness[species[i], rank]
             first, end = rank * rank * n_channels, (rank + 1) * (rank + 1) * n_channels
@@ -228,68 +346,70 @@ def saturate(species, count, neighbor, tightness, value, slope):  # type: ignore
                 for v in range(c, end, n_channels):
                     square += value[i, v] ** 2
                 s = 1.0 / np.sqrt(1.0 + square * t)
+                along[:] = 0.0
                 for v in range(c, end, n_channels):
-                    value[i, v] *= s
-                for q in range(count[i]):
-                    if neighbor[i, q] < 0:
-                        continue
-                    for d in range(3):
-                        along = 0.0
-                        for v in range(c, end, n_channels):
-                            along += value[i, v] * slope[i, q, v, d]
-                        for v in range(c, end, n_channels):
-                            slope[i, q, v, d] = s * (slope[i, q, v, d] - t * along * value[i, v])
+                    p = s * value[i, v]
+                    saturated[i, v] = p
+                    for x in range(n):
+                        along[x] += p * slope[i, v, x]
+                for v in range(c, end, n_channels):
+                    pull = t * saturated[i, v]
+                    for x in range(n):
+                        its_slope[i, v, x] = s * (slope[i, v, x] - pull * along[x])
 
 
 @njit(nogil=True, cache=True, parallel=True, error_model="numpy", fastmath={"contract"})
 def cubic_rows(  # type: ignore[no-untyped-def]
-    species, count, neighbor, value, slope, first, factors, weights, slots, first_slot, of_slot, reciprocal,
-    n_columns, first_column, design,
+    species, pairs, value, slope, first, factors, weights, slots, first_slot, of_slot, reciprocal, n_columns,
+    first_column, design,
 ):  # fmt: skip
     """Fill the columns of the cubic part, ``design[3 i + d, species * n_columns + first_column + feature]``.
 
-    `neighbor`, `value`, `slope` as made by `components` and saturated; the next six as in `kernels.cubic.Monomials`.
+    `value`, `slope` as made by `components` and saturated; the next six as in `kernels.cubic.Monomials`.
     """
+    ends, owner, _, _, _, _ = pairs
     n_features = first.size - 1
-    n_species = design.shape[1] // n_columns
-    for chunk in prange((n_features + CHUNK - 1) // CHUNK):
-        begin = chunk * CHUNK
-        end = min(begin + CHUNK, n_features)
-        base = first_slot[begin]
-        gradient = np.empty(first_slot[end] - base)  # of the chunk's features by their components
-        total = np.empty((value.shape[1], 3))
-        for b in range(n_species):
-            at = b * n_columns + first_column
-            design[:, at + begin : at + end] = 0.0
+    n_species = ends.shape[1]
+    n_chunks = (n_features + CHUNK - 1) // CHUNK
+    most = 0  # slots of a chunk
+    for chunk in range(n_chunks):
+        most = max(most, first_slot[min((chunk + 1) * CHUNK, n_features)] - first_slot[chunk * CHUNK])
+    for b in range(n_species):
+        design[:, b * n_columns + first_column : b * n_columns + first_column + n_features] = 0.0
+    for portion in prange(CHUNKS):
+        gradient = np.empty(most)  # of the chunk's features by their components
+        change = np.empty((CHUNK, slope.shape[2]))
         for i in range(value.shape[0]):
-            at = species[i] * n_columns + first_column
-            gradient[:] = 0.0
-            for t in range(first[begin], first[end]):
-                x, y, z = value[i, factors[t, 0]], value[i, factors[t, 1]], value[i, factors[t, 2]]
-                gradient[slots[t, 0] - base] += weights[t] * y * z
-                gradient[slots[t, 1] - base] += weights[t] * x * z
-                gradient[slots[t, 2] - base] += weights[t] * x * y
-            total[:] = 0.0
-            for q in range(count[i]):
-                j = neighbor[i, q]
-                if j < 0:
-                    continue
-                total += slope[i, q]
-                if reciprocal:
-                    for f in range(begin, end):
-                        fx, fy, fz = 0.0, 0.0, 0.0
-                        for s in range(first_slot[f], first_slot[f + 1]):
-                            g = gradient[s - base]
-                            fx += g * slope[i, q, of_slot[s], 0]
-                            fy += g * slope[i, q, of_slot[s], 1]
-                            fz += g * slope[i, q, of_slot[s], 2]
-                        design[3 * j, at + f] += fx
-                        design[3 * j + 1, at + f] += fy
-                        design[3 * j + 2, at + f] += fz
-            for f in range(begin, end):
-                for s in range(first_slot[f], first_slot[f + 1]):
+            at_a = species[i] * n_columns + first_column
+            n = ends[i, n_species - 1]
+            for chunk in range(portion, n_chunks, CHUNKS):
+                begin, end = chunk * CHUNK, min((chunk + 1) * CHUNK, n_features)
+                base = first_slot[begin]
+                gradient[:] = 0.0
+                for t in range(first[begin], first[end]):
+                    x, y, z = value[i, factors[t, 0]], value[i, factors[t, 1]], value[i, factors[t, 2]]
+                    gradient[slots[t, 0] - base] += weights[t] * y * z
+                    gradient[slots[t, 1] - base] += weights[t] * x * z
+                    gradient[slots[t, 2] - base] += weights[t] * x * y
+                for f in range(begin, end):
+                    of_feature = change[f - begin]
+                    of_feature[: 3 * n] = 0.0
+                    for s in range(first_slot[f], first_slot[f + 1]):
+                        g = gradient[s - base]
+                        of_slope = slope[i, of_slot[s]]
+                        for x in range(3 * n):
+                            of_feature[x] += g * of_slope[x]
                     for d in range(3):
-                        design[3 * i + d, at + f] -= gradient[s - base] * total[of_slot[s], d]
+                        total = 0.0
+                        for q in range(n):
+                            total += of_feature[d * n + q]
+                        design[3 * i + d, at_a + f] -= total
+                if reciprocal:
+                    for q in range(n):
+                        for d in range(3):
+                            row = design[3 * owner[i, q] + d]
+                            for f in range(begin, end):
+                                row[at_a + f] += change[f - begin, d * n + q]
 
 
 @njit(nogil=True, cache=True, parallel=True, error_model="numpy")
@@ -367,127 +487,122 @@ def _curvature(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, parallel=True, error_model="numpy", fastmath={"contract"})
+def _bent(pairs, curvature, slope, result):  # type: ignore[no-untyped-def]
+    """``result[i, w, x] = sum_v curvature[i, w, v] slope[i, v, x]``: how the gradients change with the positions."""
+    ends, _, _, _, _, _ = pairs
+    n_components = slope.shape[1]
+    for i in prange(slope.shape[0]):
+        n = 3 * ends[i, ends.shape[1] - 1]
+        for w in range(n_components):
+            for x in range(n):
+                result[i, w, x] = 0.0
+            for v in range(n_components):
+                h = curvature[i, w, v]
+                for x in range(n):
+                    result[i, w, x] += h * slope[i, v, x]
+
+
+@njit(nogil=True, cache=True, parallel=True, error_model="numpy", fastmath={"contract"})
 def channel_rows(  # type: ignore[no-untyped-def]
-    local, species, shift, count, entries, cutoff, start, per_row, table, rank, fields, means, neighbor, value, slope,
-    tightness, first, factors, weights, coefficients, reciprocal, design,
+    species, pairs, rank, fields, means, value, slope, tightness, first, factors, weights, coefficients, reciprocal,
+    bent, design,
 ):  # fmt: skip
     """How the forces change with the channels themselves, at given coefficients of the cubic part.
 
     Fills ``design[3 i + d, ((a * (rank + 1) + l) * n_channels + c) * n_fields + n]``, the derivative of the force by
     P^l_cn of species a (see `kernels.cubic`) when the offsets follow it, o = P s with the mean invariants `means`.
-    `fields` as made by the function of that name; `neighbor`, `value`, `slope` as made by `components`.
+    `fields` as made by the function of that name; `value`, `slope` as made by `components`; `bent` is space
+    of the shape of `slope`.
     """
+    ends, owner, _, unit, radial, angular = pairs
     n_agents, n_components = value.shape
-    n_radial = table.shape[4]
     n_fields = fields.shape[2]
-    n_lm = (rank + 1) * (rank + 1)
-    n_channels = n_components // n_lm
+    n_radial = n_fields // ends.shape[1]
+    n_channels = n_components // ((rank + 1) * (rank + 1))
     gradient = np.empty((n_agents, n_components))
     curvature = np.empty((n_agents, n_components, n_components))
     _curvature(species, value, tightness, first, factors, weights, coefficients, gradient, curvature)
+    _bent(pairs, curvature, slope, bent)
     design[:] = 0.0
     for chunk in prange((rank + 1) * n_channels):
         lower, c = chunk // n_channels, chunk % n_channels
-        phi, dphi = np.empty(n_radial), np.empty(n_radial)
-        y, dy = np.empty(n_lm), np.empty((3, n_lm))
-        by_component = np.empty((n_fields, n_components))
-        change = np.empty((3, n_fields))
+        lowest, end = lower * lower, (lower + 1) * (lower + 1)
+        amount = np.empty((2 * rank + 1, n_fields))
+        change = np.empty(n_fields)
         total = np.empty((3, n_fields))
         for i in range(n_agents):
             a = species[i]
-            at = ((a * (rank + 1) + lower) * n_channels + c) * n_fields
-            by_component[:] = 0.0
-            for m in range(lower * lower, (lower + 1) * (lower + 1)):
-                for n in range(n_fields):
-                    amount = fields[i, m, n] - (means[a, n] if lower == 0 else 0.0)
-                    for v in range(n_components):
-                        by_component[n, v] += amount * curvature[i, m * n_channels + c, v]
+            n = ends[i, ends.shape[1] - 1]
+            begin = ((a * (rank + 1) + lower) * n_channels + c) * n_fields
+            for m in range(lowest, end):
+                for p in range(n_fields):
+                    amount[m - lowest, p] = fields[i, m, p] - (means[a, p] if lower == 0 else 0.0)
             total[:] = 0.0
-            for q in range(count[i]):
-                j = neighbor[i, q]
-                if j < 0:
-                    continue
-                _, inverse, ux, uy, uz, _ = _pair(
-                    local, shift, i, entries[i, q], species, cutoff, start, per_row, table, rank, phi, dphi, y, dy
-                )
-                unit = (ux, uy, uz)
-                for n in range(n_fields):
-                    fx, fy, fz = 0.0, 0.0, 0.0
-                    for v in range(n_components):
-                        h = by_component[n, v]
-                        fx += h * slope[i, q, v, 0]
-                        fy += h * slope[i, q, v, 1]
-                        fz += h * slope[i, q, v, 2]
-                    change[0, n], change[1, n], change[2, n] = fx, fy, fz
+            for q in range(n):
+                j = owner[i, q]
+                of_species = species[j] * n_radial
                 for d in range(3):
+                    change[:] = 0.0
                     along, across = 0.0, 0.0
-                    for m in range(lower * lower, (lower + 1) * (lower + 1)):
-                        along += gradient[i, m * n_channels + c] * y[m] * unit[d]
-                        across += gradient[i, m * n_channels + c] * dy[d, m] * inverse
+                    for m in range(lowest, end):
+                        h = bent[i, m * n_channels + c, d * n + q]
+                        for p in range(n_fields):
+                            change[p] += h * amount[m - lowest, p]
+                        g = gradient[i, m * n_channels + c]
+                        along += g * angular[i, q, 0, m]
+                        across += g * angular[i, q, 1 + d, m]
+                    along *= unit[i, q, d]
                     for k in range(n_radial):
-                        change[d, species[j] * n_radial + k] += along * dphi[k] + across * phi[k]
-                total += change
-                if reciprocal:
-                    for d in range(3):
-                        for n in range(n_fields):
-                            design[3 * j + d, at + n] += change[d, n]
+                        change[of_species + k] += along * radial[i, q, 1, k] + across * radial[i, q, 0, k]
+                    for p in range(n_fields):
+                        total[d, p] += change[p]
+                    if reciprocal:
+                        for p in range(n_fields):
+                            design[3 * j + d, begin + p] += change[p]
             for d in range(3):
-                for n in range(n_fields):
-                    design[3 * i + d, at + n] -= total[d, n]
+                for p in range(n_fields):
+                    design[3 * i + d, begin + p] -= total[d, p]
 
 
 @njit(nogil=True, cache=True, parallel=True, error_model="numpy")
-def hop_fields(  # type: ignore[no-untyped-def]
-    local, species, shift, count, entries, cutoff, start, per_row, table, numbers, fields
-):  # fmt: skip
+def hop_fields(pairs, numbers, fields):  # type: ignore[no-untyped-def]
     """Fill ``fields[i, b, k, d]``: sums over the neighbours j of b of phi_k(r_ij) numbers[j, d]."""
-    n_radial = table.shape[4]
-    for i in prange(local.shape[0]):
-        phi, dphi = np.empty(n_radial), np.empty(n_radial)
-        y, dy = np.empty(1), np.empty((3, 1))
+    ends, owner, _, _, radial, _ = pairs
+    for i in prange(ends.shape[0]):
         fields[i] = 0.0
-        for q in range(count[i]):
-            r, _, _, _, _, j = _pair(
-                local, shift, i, entries[i, q], species, cutoff, start, per_row, table, 0, phi, dphi, y, dy
-            )
-            if r == 0.0:
-                continue
-            for k in range(n_radial):
-                for d in range(numbers.shape[1]):
-                    fields[i, species[j], k, d] += phi[k] * numbers[j, d]
+        first = 0
+        for b in range(ends.shape[1]):
+            for q in range(first, ends[i, b]):
+                for k in range(fields.shape[2]):
+                    for d in range(numbers.shape[1]):
+                        fields[i, b, k, d] += radial[i, q, 0, k] * numbers[owner[i, q], d]
+            first = ends[i, b]
 
 
 @njit(nogil=True, cache=True, parallel=True, error_model="numpy")
-def hop_rows(  # type: ignore[no-untyped-def]
-    local, species, shift, count, entries, cutoff, start, per_row, table, numbers, n_columns, first_column, design
-):  # fmt: skip
+def hop_rows(species, pairs, n_radial, numbers, n_columns, first_column, design):  # type: ignore[no-untyped-def]
     """Fill the columns of the hops (`kernels.mutual.columns`) with the forces at constant numbers."""
-    n_species, n_radial, n_channels = table.shape[0], table.shape[4], numbers.shape[1]
+    ends, owner, _, unit, radial, _ = pairs
+    n_species, n_channels = ends.shape[1], numbers.shape[1]
     n_pairs = n_channels * (n_channels + 1) // 2
-    for i in prange(local.shape[0]):
+    for i in prange(ends.shape[0]):
         a = species[i]
-        phi, dphi = np.empty(n_radial), np.empty(n_radial)
-        y, dy = np.empty(1), np.empty((3, 1))
         for b in range(n_species):
             begin = b * n_columns + first_column
             design[3 * i : 3 * i + 3, begin : begin + n_species * n_radial * n_pairs] = 0.0
-        for q in range(count[i]):
-            r, _, ux, uy, uz, j = _pair(
-                local, shift, i, entries[i, q], species, cutoff, start, per_row, table, 0, phi, dphi, y, dy
-            )
-            if r == 0.0:
-                continue
+        for q in range(ends[i, n_species - 1]):
+            j = owner[i, q]
             b = species[j]
-            unit = (ux, uy, uz)
             mine = a * n_columns + first_column + b * n_radial * n_pairs
             its = b * n_columns + first_column + a * n_radial * n_pairs
             for k in range(n_radial):
+                slope = radial[i, q, 1, k]
                 for c in range(n_channels):
                     for d in range(c, n_channels):
-                        first, second = numbers[i, c] * numbers[j, d] * dphi[k], numbers[j, c] * numbers[i, d] * dphi[k]
+                        first, second = numbers[i, c] * numbers[j, d] * slope, numbers[j, c] * numbers[i, d] * slope
                         for axis in range(3):
-                            design[3 * i + axis, mine] -= first * unit[axis]
-                            design[3 * i + axis, its] -= second * unit[axis]
+                            design[3 * i + axis, mine] -= first * unit[i, q, axis]
+                            design[3 * i + axis, its] -= second * unit[i, q, axis]
                         mine += 1
                         its += 1
 
@@ -544,26 +659,24 @@ def long_range(
 
 
 @njit(nogil=True, cache=True, parallel=True, error_model="numpy", fastmath={"contract"})
-def number_rows(species, count, neighbor, slope, column, fields, design):  # type: ignore[no-untyped-def]
+def number_rows(species, pairs, slope, column, fields, design):  # type: ignore[no-untyped-def]
     """Add the forces that invariants of `kernels.mutual` make by way of the agents' numbers.
 
-    `neighbor` and `slope` as made by `components` and saturated; number c of an agent of a is in the columns
-    ``column[a, c, n]`` of the design, with the slope ``fields[i, c, n]``.
+    `slope` as made by `components` and saturated; number c of an agent of a is in the columns ``column[a, c, n]`` of
+    the design, with the slope ``fields[i, c, n]``.
     """
+    ends, owner, _, _, _, _ = pairs
     for axis in prange(3):
-        total = np.empty(column.shape[1])
         for i in range(species.size):
             a = species[i]
-            total[:] = 0.0
-            for q in range(count[i]):
-                j = neighbor[i, q]
-                if j < 0:
-                    continue
-                for c in range(column.shape[1]):
-                    change = slope[i, q, c, axis]
-                    total[c] += change
-                    for n in range(column.shape[2]):
-                        design[3 * j + axis, column[a, c, n]] += change * fields[i, c, n]
+            n = ends[i, ends.shape[1] - 1]
             for c in range(column.shape[1]):
-                for n in range(column.shape[2]):
-                    design[3 * i + axis, column[a, c, n]] -= total[c] * fields[i, c, n]
+                total = 0.0
+                for q in range(n):
+                    change = slope[i, c, axis * n + q]
+                    total += change
+                    row = design[3 * owner[i, q] + axis]
+                    for p in range(column.shape[2]):
+                        row[column[a, c, p]] += change * fields[i, c, p]
+                for p in range(column.shape[2]):
+                    design[3 * i + axis, column[a, c, p]] -= total * fields[i, c, p]

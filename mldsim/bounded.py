@@ -5,7 +5,9 @@
 with N, v the (ridged) normal equations: a convex problem, solved by the alternating direction method of multipliers
 (Boyd et al., Found. Trends Mach. Learn. 3, 1 (2011), sections 3 and 5). It alternates a linear solve, a projection of
 each W onto the cone (negative eigenvalues dropped), and an update of the multipliers. Fields are scaled to equal size
-first: D W D is positive semidefinite when W is.
+first: D W D is positive semidefinite when W is. Coefficients that no block holds are eliminated before: those of least
+error follow from the others by N_uu theta_u = v_u - N_uc theta_c, and what is left is a problem of the same form for
+theta_c, with N_cc - N_cu N_uu^-1 N_uc.
 
 Convergence is proved, not guessed: the projected coefficients are feasible, so their objective is an upper bound of the
 optimum; the multipliers are positive semidefinite, so that they give a lower bound by duality.
@@ -93,7 +95,30 @@ def bounded_solution(
     matrix *= inverse
     matrix[~used, ~used] = 1.0
     vector = equations.vector * inverse
-    constrained = metric > 0.0
+    inside = np.flatnonzero(metric > 0.0)
+    others = np.flatnonzero(metric == 0.0)
+    metric = metric[inside]
+    place = np.zeros(equations.size, np.int64)
+    place[inside] = np.arange(len(inside))
+    blocks = [place[block] for block in blocks]
+    unsolvable = "The frames do not determine all coefficients; give more frames, fewer functions or a larger --ridge."
+    try:
+        of_others = cho_factor(matrix[np.ix_(others, others)], overwrite_a=True, check_finite=False)
+    except LinAlgError:
+        raise WorkFailed(unsolvable) from None
+    coupling = matrix[np.ix_(others, inside)]
+    alone = cho_solve(of_others, vector[others], check_finite=False)
+    answer = cho_solve(of_others, coupling, check_finite=False)
+    # Twice the objective and F^T F make the squared error; the others' own part of it is fixed.
+    squared = equations.square - float(vector[others] @ alone)
+    matrix = matrix[np.ix_(inside, inside)] - coupling.T @ answer
+    vector = vector[inside] - coupling.T @ alone
+
+    def complete(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        result = np.zeros(equations.size)
+        result[inside] = x
+        result[others] = alone - answer @ x
+        return np.where(used, result * inverse, 0.0)
 
     def projected(x: NDArray[np.float64]) -> NDArray[np.float64]:
         result = x.copy()
@@ -109,9 +134,7 @@ def bounded_solution(
         try:
             factor, lower = cho_factor(penalised, overwrite_a=True, check_finite=False)
         except LinAlgError:
-            raise WorkFailed(
-                "The frames do not determine all coefficients; give more frames, fewer functions or a larger --ridge."
-            ) from None
+            raise WorkFailed(unsolvable) from None
         return factor, lower
 
     def objective(x: NDArray[np.float64]) -> float:
@@ -119,9 +142,8 @@ def bounded_solution(
 
     free_factor = factored(0.0)
     free = cho_solve(free_factor, vector, check_finite=False)
-    # Twice the objective and F^T F make the squared error; the scale of the gap.
-    squared = max(equations.square + 2.0 * objective(free), 1e-12 * equations.square, 1e-300)
-    penalty = float(np.median(np.diag(matrix)[constrained])) * 1e-3
+    squared = max(squared + 2.0 * objective(free), 1e-12 * equations.square, 1e-300)  # the scale of the gap
+    penalty = float(np.median(np.diag(matrix))) * 1e-3
     factor = factored(penalty)
     z = projected(free)
     u = np.zeros_like(z)
@@ -129,11 +151,10 @@ def bounded_solution(
     first: float | None = None
     for iteration in range(1, MOST_ITERATIONS + 1):
         x = cho_solve(factor, vector + penalty * metric * (z - u), check_finite=False)
-        relaxed = np.where(constrained, RELAXATION * x + (1.0 - RELAXATION) * z, x)
+        relaxed = RELAXATION * x + (1.0 - RELAXATION) * z
         before = z
-        z = projected(relaxed + np.where(constrained, u, 0.0))
-        z[~constrained] = x[~constrained]
-        u = np.where(constrained, u + relaxed - z, 0.0)
+        z = projected(relaxed + u)
+        u += relaxed - z
         if iteration % 25:
             continue
         multiplier = -penalty * metric * u
@@ -141,7 +162,7 @@ def bounded_solution(
         lower_bound = -0.5 * float((vector + multiplier) @ dual)
         gap = 2.0 * (objective(z) - lower_bound) / squared
         if gap <= TOLERANCE:
-            return BoundedSolution(np.where(used, z * inverse, 0.0), max(gap, 0.0), iteration)
+            return BoundedSolution(complete(z), max(gap, 0.0), iteration)
         first = gap if first is None else first
         if progress:
             done = np.log(first / gap) / np.log(first / TOLERANCE) if gap < first else 0.0

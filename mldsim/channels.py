@@ -18,14 +18,14 @@ docs/models.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mldsim.dataset import Progress
-from mldsim.equations import NormalEquations
+from mldsim.equations import Collector, NormalEquations
 from mldsim.kernels.cubic import features
 from mldsim.loss import Cubic, FittedRanges
 
@@ -159,25 +159,41 @@ def find_channels(
     passes = 1 if steps == 0 else 2 * steps + 2  # and one for every step that is too long
     done = 0
 
-    def gather(matrix: DesignMatrix, more: Callable[[Array, Sample], Array] | None, size: int) -> NormalEquations:
+    def each(matrix: DesignMatrix) -> Iterator[tuple[Sample, Array, Array, Array]]:
+        """Rows, targets and fields of every sample."""
         nonlocal done
-        equations = NormalEquations(size)
         for number, sample in enumerate(samples):
             passed = done + number / len(samples)
             report(passed / max(passes, done + 1), f"channels, pass {done + 1} of {max(passes, done + 1)}")
             rows, wall, fields, _ = matrix.rows(sample.positions, sample.species, sample.box)
-            if more is not None:
-                rows = np.concatenate([rows, more(fields, sample)], axis=1)
-            elif matrix.cubic is None:
-                seen.append((fields, sample.species))
-            equations.add(sample.weighted(rows), sample.weighted(sample.forces.ravel() - wall))
+            yield sample, rows, sample.forces.ravel() - wall, fields
         done += 1
+
+    def gather(matrix: DesignMatrix) -> NormalEquations:
+        equations, collected = NormalEquations(matrix.size), Collector(matrix.size)
+        for sample, rows, targets, fields in each(matrix):
+            if matrix.cubic is None:
+                seen.append((fields, sample.species))
+            collected.add(equations, sample.weighted(rows), sample.weighted(targets))
+        collected.finish()
         return equations
+
+    def follow(matrix: DesignMatrix, equations: NormalEquations, third: Array) -> NormalEquations:
+        """The equations with the channels as further unknowns, at these coefficients of the cubic part."""
+        assert matrix.cubic is not None
+        size = matrix.cubic.channels.size
+        products, vector = np.zeros((size, matrix.size + size)), np.zeros(size)
+        for sample, rows, targets, fields in each(matrix):
+            more = sample.weighted(matrix.channel_rows(sample.species, fields, moments.means, third))
+            products[:, : matrix.size] += more.T @ sample.weighted(rows)
+            products[:, matrix.size :] += more.T @ more
+            vector += sample.weighted(targets) @ more
+        return equations.extended(products, vector)
 
     seen: list[tuple[Array, NDArray[np.int32]]] = []
     matrix = make(None)
     n_species = len(matrix.symbols)
-    equations = gather(matrix, None, matrix.size)
+    equations = gather(matrix)
     nothing = FittedRanges({}, np.zeros((n_species, matrix.n_fields, 2)))
     quadratic = matrix.model(equations.solve(ridge), "quadratic", nothing).quadratic
     moments = Moments(seen, n_species)
@@ -195,7 +211,7 @@ def find_channels(
     least, left = np.inf, steps
     while True:
         matrix = make(cubic(channels))
-        equations = gather(matrix, None, matrix.size)
+        equations = gather(matrix)
         theta = equations.solve(ridge)
         error = float(equations.squared_errors(theta[:, None])[0])
         if error < least:
@@ -204,12 +220,8 @@ def find_channels(
                 break
             left -= 1
             third = theta.reshape(n_species, -1)[:, -n_features:].copy()
-
-            def follow(fields: Array, sample: Sample, matrix: DesignMatrix = matrix, third: Array = third) -> Array:
-                return matrix.channel_rows(sample.species, fields, moments.means, third)
-
             damping = DAMPING * error / equations.square
-            found = gather(matrix, follow, matrix.size + channels.size).solve(max(ridge, damping))
+            found = follow(matrix, equations, third).solve(max(ridge, damping))
             change = found[matrix.size :].reshape(channels.shape)
         else:  # the forces are not linear that far
             length *= 0.5

@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 
 from mldsim.errors import WorkFailed
 
+COLLECTED = 4608
+"""Rows that BLAS multiplies at once, eight frames of 192 agents: 100 MB for the largest forms of water."""
+
 
 class NormalEquations:
     """The streamed sums D^T D, D^T F and F^T F of all rows seen so far.
@@ -54,10 +57,12 @@ class NormalEquations:
         self.count -= len(targets)
 
     def _update(self, rows: NDArray[np.float64], targets: NDArray[np.float64], factor: float) -> None:
-        from scipy.linalg.lapack import dsfrk
+        from scipy.linalg.blas import dsyrk
+        from scipy.linalg.lapack import dtrttf
 
-        if len(targets):  # BLAS sees the transpose of our row-major array; the sum is made in place
-            dsfrk(self.size, len(rows), factor, rows.T, 1.0, self.packed, overwrite_c=True)
+        if len(targets):  # BLAS sees the transpose of our row-major array; its packed update takes twice as long
+            packed, _ = dtrttf(dsyrk(factor, rows.T))
+            self.packed += packed
         self.vector += factor * (targets @ rows)
         self.square += factor * float(targets @ targets)
 
@@ -68,6 +73,20 @@ class NormalEquations:
         self.vector += factor * other.vector
         self.square += factor * other.square
         self.count += other.count
+
+    def extended(self, products: NDArray[np.float64], vector: NDArray[np.float64]) -> NormalEquations:
+        """The equations of the same rows with more columns E, from E^T (D, E) (m, n + m) and E^T F (m,)."""
+        from scipy.linalg.lapack import dtrttf
+
+        size = self.size + len(products)
+        matrix = np.zeros((size, size), order="F")
+        matrix[: self.size, : self.size] = self.matrix()
+        matrix[:, self.size :] = products.T
+        result = NormalEquations(0)
+        result.packed, _ = dtrttf(matrix)
+        result.vector = np.concatenate([self.vector, vector])
+        result.size, result.square, result.count = size, self.square, self.count
+        return result
 
     def matrix(self) -> NDArray[np.float64]:
         """D^T D as (n, n) float64 in Fortran order; only its upper triangle is filled."""
@@ -123,6 +142,47 @@ class NormalEquations:
             If the rows do not determine the coefficients.
         """
         return self.factor(ridge).solve(self.vector)
+
+
+class Collector:
+    """Rows on their way into normal equations: BLAS multiplies many of them faster than few.
+
+    Parameters
+    ----------
+    size : int
+        Number of columns.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._rows = np.empty((COLLECTED, size))
+        self._targets = np.empty(COLLECTED)
+        self._count = 0
+        self._equations: NormalEquations | None = None
+
+    def room(self, equations: NormalEquations, n_rows: int) -> NDArray[np.float64]:
+        """Space (n_rows, size) for the next rows of these equations; filled there, they need not be copied."""
+        if equations is not self._equations or self._count + n_rows > len(self._rows):
+            self.finish()
+            self._equations = equations
+        if n_rows > len(self._rows):
+            self._rows = np.empty((n_rows, self._rows.shape[1]))
+            self._targets = np.empty(n_rows)
+        return self._rows[self._count : self._count + n_rows]
+
+    def add(self, equations: NormalEquations, rows: NDArray[np.float64], targets: NDArray[np.float64]) -> None:
+        """Add rows (n_rows, size) and targets (n_rows,) to the equations, at the latest when `finish` is called."""
+        n = len(targets)
+        place = self.room(equations, n)
+        if not np.may_share_memory(place, rows):
+            place[:] = rows
+        self._targets[self._count : self._count + n] = targets
+        self._count += n
+
+    def finish(self) -> None:
+        """Add what is still waiting."""
+        if self._equations is not None and self._count:
+            self._equations.add(self._rows[: self._count], self._targets[: self._count])
+        self._count = 0
 
 
 @dataclass(frozen=True)

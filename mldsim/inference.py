@@ -13,6 +13,7 @@ added to old sums, and the model learns how much to trust each of its forces (`m
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,7 +30,7 @@ from mldsim.crossval import Trial, cross_validate
 from mldsim.curl import PLACES, curl_rows, nearest
 from mldsim.dataset import LabelledFrames, Progress
 from mldsim.doubt import DRAWS, Doubt, fit_law
-from mldsim.equations import NormalEquations
+from mldsim.equations import Collector, NormalEquations
 from mldsim.errors import InputError, WorkFailed
 from mldsim.evaluator import TABLE_ROWS, Evaluator
 from mldsim.kernels import design
@@ -253,9 +254,11 @@ class DesignMatrix:
         parts = (self._hops, self._waves)
         self._first = np.cumsum([local, *(one.coefficients.shape[1] if one is not None else 0 for one in parts)])
         self.columns = int(self._first[-1])
+        self._spaces: dict[str, NDArray[Any]] = {}
         self._index = design.feature_index(self.n_fields, settings.max_rank)
         rows = TABLE_ROWS[Precision.DOUBLE]
-        self._table = radial.table(rows)
+        gap = design.whole(radial.n_radial) - radial.n_radial
+        self._table = np.pad(radial.table(rows), [(0, 0)] * 4 + [(0, gap)])
         self._per_row = (rows - 1) / (settings.cutoff - TABLE_START)
 
     @property
@@ -376,25 +379,35 @@ class DesignMatrix:
         agents: NDArray[np.intp] | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Fields (n_agents, n_lm, n_fields) and distances to the nearest agents of each species, of all or of some."""
-        self._pairs = self._find_pairs(positions, species, box)
-        if agents is not None:
-            count = self._pairs[3]
-            few = np.zeros_like(count)
-            few[agents] = count[agents]
-            count[:] = few
-        fields = np.empty((len(species), (self.settings.max_rank + 1) ** 2, self.n_fields))
-        shortest = np.empty((len(species), len(self.symbols)))
-        design.fields(*self._pairs, self._table, self.settings.max_rank, shortest, fields)
-        return fields, shortest
-
-    def _find_pairs(
-        self, positions: NDArray[np.float64], species: NDArray[np.int32], box: NDArray[np.float64]
-    ) -> tuple[Any, ...]:
-        cutoff = self.settings.cutoff
+        cutoff, n = self.settings.cutoff, len(self.symbols)
         if (box < cutoff).any():
             raise InputError(f"A frame's box of {box.min():.4g} Å is smaller than the cutoff of {cutoff:g} Å.")
         origin, count, entries = build_list(positions, box, cutoff, 96)
-        return positions - origin, species, IMAGES * box, count, entries, cutoff, TABLE_START, self._per_row
+        if agents is not None:
+            few = np.zeros_like(count)
+            few[agents] = count[agents]
+            count = few
+        width = max(int(count.max(initial=0)), 1)
+        shapes = design.shapes_of_pairs(len(species), width, n, self.radial.n_radial, self.settings.max_rank)
+        integers = ("ends", "owner")
+        self._pairs = design.Pairs(
+            **{n: self._space(n, shape, np.int64 if n in integers else np.float64) for n, shape in shapes.items()}
+        )
+        design.find_pairs(
+            positions - origin, species, IMAGES * box, count, entries, cutoff, TABLE_START, self._per_row, self._table,
+            self.settings.max_rank, self._pairs,
+        )  # fmt: skip
+        fields = np.empty((len(species), (self.settings.max_rank + 1) ** 2, self.n_fields))
+        shortest = np.empty((len(species), n))
+        design.fields(self._pairs, shortest, fields)
+        return fields, shortest
+
+    def _space(self, name: str, shape: tuple[int, ...], kind: type[np.generic] = np.float64) -> NDArray[Any]:
+        """Memory that is used for every frame again: new memory costs more time than what is written to it."""
+        size = math.prod(shape)
+        if name not in self._spaces or self._spaces[name].size < size:
+            self._spaces[name] = np.empty(size, kind)
+        return self._spaces[name][:size].reshape(shape)
 
     def rows(
         self,
@@ -402,30 +415,30 @@ class DesignMatrix:
         species: NDArray[np.int32],
         box: NDArray[np.float64],
         agents: NDArray[np.intp] | None = None,
+        into: NDArray[np.float64] | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Rows (3 n_agents, n_species * columns), wall forces (3 n_agents,), fields, nearest distances.
 
         In own scope, where no force depends on another agent's fields, `agents` may name those that count: the rest of
-        what is returned means nothing then.
+        what is returned means nothing then. The rows are written `into` an array of their shape, if one is given.
         """
         fields, shortest = self.fields(positions, species, box, agents)
-        rows = np.empty((3 * len(species), len(self.symbols) * self.columns))
+        rows = np.empty((3 * len(species), self.size)) if into is None else into
         wall = np.empty(3 * len(species))
         design.rows(
-            *self._pairs, self._table, self.settings.max_rank, self.settings.order >= 2, self._index, self.columns,
+            species, self._pairs, self.settings.max_rank, self.settings.order >= 2, self._index, self.columns,
             self.wall.radius, self.wall.stiffness, self.settings.scope is Scope.SHARED, fields, rows, wall,
         )  # fmt: skip
         if self.cubic is not None:
             self._seen = self._components(species)
-            neighbor, value, slope = self._seen
-            seen = value.copy(), slope.copy()
-            design.saturate(species, self._pairs[3], neighbor, self._tightness, *seen)
+            seen = np.empty_like(self._seen[0]), self._space("saturated", self._seen[1].shape)
+            design.saturate(species, self._pairs, self._tightness, *self._seen, *seen)
             first_column = self._first[0] - self.cubic.coefficients.shape[1]
             design.cubic_rows(
-                species, self._pairs[3], neighbor, *seen, *monomials(self.cubic.n_channels, self.settings.max_rank),
+                species, self._pairs, *seen, *monomials(self.cubic.n_channels, self.settings.max_rank),
                 self.settings.scope is Scope.SHARED, self.columns, first_column, rows,
             )  # fmt: skip
-            self._add_mutual(positions, species, box, neighbor, seen, rows)
+            self._add_mutual(positions, species, box, seen, rows)
         return rows, wall, fields, shortest
 
     def _add_mutual(
@@ -433,7 +446,6 @@ class DesignMatrix:
         positions: NDArray[np.float64],
         species: NDArray[np.int32],
         box: NDArray[np.float64],
-        neighbor: NDArray[np.int64],
         seen: tuple[NDArray[np.float64], NDArray[np.float64]],
         rows: NDArray[np.float64],
     ) -> None:
@@ -450,13 +462,13 @@ class DesignMatrix:
             b, f, d = np.moveaxis(partner[species], -1, 0)
             of_number = fields[np.arange(len(species))[:, None, None], b, f, d]
             column = np.ascontiguousarray(species_of * self.columns + first + column)
-            design.number_rows(species, self._pairs[3], neighbor, slope, column, of_number, rows)
+            design.number_rows(species, self._pairs, slope, column, of_number, rows)
 
         if self._hops is not None:
             first, n_radial = int(self._first[0]), self.radial.n_radial
             fields = np.empty((len(species), n, n_radial, n_channels))
-            design.hop_fields(*self._pairs, self._table, numbers, fields)
-            design.hop_rows(*self._pairs, self._table, numbers, self.columns, first, rows)
+            design.hop_fields(self._pairs, numbers, fields)
+            design.hop_rows(species, self._pairs, n_radial, numbers, self.columns, first, rows)
             by_number(fields, n_radial, first, slice(None))
         if self._waves is not None:
             first, widths = int(self._first[1]), self._waves.widths
@@ -468,15 +480,11 @@ class DesignMatrix:
     def _components(self, species: NDArray[np.int32]) -> tuple[NDArray[Any], ...]:
         """What `kernels.design.components` makes of the frame of the last call of `fields`."""
         assert self.cubic is not None
-        listed: tuple[int, int] = self._pairs[4].shape
-        width = (self.settings.max_rank + 1) ** 2 * self.cubic.n_channels
-        neighbor, slope = np.empty(listed, np.int64), np.empty((*listed, width, 3))
-        value = np.empty((len(species), width))
-        design.components(
-            *self._pairs, self._table, self.settings.max_rank, self.cubic.channels, self.cubic.offsets, neighbor, value,
-            slope,
-        )  # fmt: skip
-        return neighbor, value, slope
+        n_agents, capacity = self._pairs.owner.shape
+        value = np.empty((n_agents, (self.settings.max_rank + 1) ** 2 * self.cubic.n_channels))
+        slope = self._space("slope", (*value.shape, 3 * capacity))
+        design.components(species, self._pairs, self.cubic.channels, self.cubic.offsets, value, slope)
+        return value, slope
 
     def channel_rows(
         self,
@@ -504,8 +512,9 @@ class DesignMatrix:
         rows = np.empty((3 * len(species), self.cubic.channels.size))
         terms = monomials(self.cubic.n_channels, self.settings.max_rank)
         design.channel_rows(
-            *self._pairs, self._table, self.settings.max_rank, fields, means, *self._seen, self._tightness,
-            terms.first, terms.factors, terms.weights, coefficients, self.settings.scope is Scope.SHARED, rows,
+            species, self._pairs, self.settings.max_rank, fields, means, *self._seen, self._tightness,
+            terms.first, terms.factors, terms.weights, coefficients, self.settings.scope is Scope.SHARED,
+            self._space("bent", self._seen[1].shape), rows,
         )  # fmt: skip
         return rows
 
@@ -761,12 +770,11 @@ class _Molecules:
     """Sums over the agents of each molecule of one frame; single atoms are no molecules."""
 
     def __init__(self, symbols: Sequence[str], positions: NDArray[np.float64], box: NDArray[np.float64]) -> None:
+        from scipy.sparse import csr_array
+
         molecule = find_molecules(symbols, positions, box)
         sizes = np.bincount(molecule)
         order = np.argsort(molecule, kind="stable")
-        # The net force on a single atom says nothing that its own rows do not.
-        self._members = order[sizes[molecule[order]] > 1]
-        self._starts = np.concatenate([[0], np.cumsum(sizes[sizes > 1])])[:-1].astype(np.intp)
         masses = np.array([atomic_mass(s) for s in symbols])
         # Each agent's separation from its molecule's centre of mass, across the box edge where that is nearer.
         first = order[np.concatenate([[0], np.cumsum(sizes)[:-1]])][molecule]
@@ -774,22 +782,29 @@ class _Molecules:
         offset -= box * np.round(offset / box)
         total = np.bincount(molecule, masses)
         centre = np.stack([np.bincount(molecule, masses * offset[:, d]) / total for d in range(3)], axis=1)
-        self._arms = offset - centre[molecule]
+        # The net force on a single atom says nothing that its own rows do not.
+        members = order[sizes[molecule[order]] > 1]
+        whole = np.cumsum(sizes > 1) - 1
+        x, y, z = (offset - centre[molecule])[members].T
+        row, column, nothing = 3 * whole[molecule[members]], 3 * members, np.zeros_like(x)
+        shape = (3 * int((sizes > 1).sum()), 3 * len(molecule))
+
+        def sums(factors: Sequence[tuple[int, int, NDArray[np.float64]]]) -> csr_array:
+            """Component d of a molecule is the sum over its agents of factor times their component e."""
+            rows, columns, values = zip(*((row + d, column + e, factor) for d, e, factor in factors), strict=True)
+            places = (np.concatenate(rows), np.concatenate(columns))
+            return csr_array((np.concatenate(values), places), shape)
+
+        self._sum = sums([(d, d, nothing + 1.0) for d in range(3)])
+        self._torque = sums([(0, 2, y), (0, 1, -z), (1, 0, z), (1, 2, -x), (2, 1, x), (2, 0, -y)])
 
     def sum(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Net force: (3 n_agents, ...) -> (3 n_molecules, ...)."""
-        if not len(self._starts):
-            return np.empty((0, *rows.shape[1:]))
-        per_agent = rows.reshape(len(self._arms), 3, *rows.shape[1:])[self._members]
-        return np.asarray(np.add.reduceat(per_agent, self._starts, axis=0)).reshape(-1, *rows.shape[1:])
+        return np.asarray(self._sum @ rows)
 
     def torque(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Torque about the centre of mass: (3 n_agents, ...) -> (3 n_molecules, ...), angstrom times the unit."""
-        force = rows.reshape(len(self._arms), 3, -1)
-        x, y, z = (self._arms[:, d, None] for d in range(3))
-        fx, fy, fz = force[:, 0], force[:, 1], force[:, 2]
-        moment = np.stack([y * fz - z * fy, z * fx - x * fz, x * fy - y * fx], axis=1)
-        return self.sum(moment.reshape(rows.shape))
+        return np.asarray(self._torque @ rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -980,10 +995,10 @@ class _Fit:
     # -- rows ---------------------------------------------------------------------------------------------------------
 
     def _rows(
-        self, frame: _Frame, matrix: DesignMatrix, sums: Sums
+        self, frame: _Frame, matrix: DesignMatrix, sums: Sums, into: NDArray[np.float64] | None = None
     ) -> tuple[list[tuple[Rows, NDArray[np.float64], NDArray[np.float64]]], tuple[NDArray[np.float64], ...]]:
         """Rows and targets of each kind, and the ranges of the frame: lowest, highest, nearest."""
-        rows, wall, fields, shortest = matrix.rows(frame.positions, frame.species, frame.box)
+        rows, wall, fields, shortest = matrix.rows(frame.positions, frame.species, frame.box, into=into)
         targets = frame.forces.ravel() - wall
         found = [(Rows.FORCES, rows, targets)]
         if Rows.NET_FORCES in sums.parts or Rows.TORQUES in sums.parts:
@@ -1011,18 +1026,23 @@ class _Fit:
         rng = np.random.default_rng(0)
         if Rows.CURLS in self.kept.model.parts:
             curled.update(np.linspace(0, len(self.frames) - 1, min(PLACES, len(self.frames))).astype(int).tolist())
+        collected = {kind: Collector(self.matrix.size) for kind in self.kept.model.parts if kind is not Rows.CURLS}
         for number, frame in enumerate(self.frames):
             report(number / len(self.frames), f"frame {number + 1} of {len(self.frames)}")
             if not self.good[number]:
                 self._ranges.append(())
                 continue
-            found_rows, ranges = self._rows(frame, self.matrix, self.kept.model)
+            parts = {kind: folds[frame.fold] for kind, folds in self.kept.model.parts.items()}
+            room = collected[Rows.FORCES].room(parts[Rows.FORCES], frame.forces.size)
+            found_rows, ranges = self._rows(frame, self.matrix, self.kept.model, room)
             for kind, rows, targets in found_rows:
-                self.kept.model.parts[kind][frame.fold].add(rows, targets)
+                collected[kind].add(parts[kind], rows, targets)
             if number in curled:
                 rows = self._curl_rows(frame, rng)
                 self.kept.model.parts[Rows.CURLS][frame.fold].add(rows, np.zeros(len(rows)))
             self._ranges.append(ranges)
+        for collector in collected.values():
+            collector.finish()
 
     def _curl_rows(self, frame: _Frame, rng: np.random.Generator) -> NDArray[np.float64]:
         """Rows of the curl about one agent of a frame."""
@@ -1186,10 +1206,15 @@ class _Fit:
         sums, judged = self.kept.witness, self.kept.model
         matrix = DesignMatrix.from_form(sums.form)
         good = [frame for frame, fine in zip(self.frames, self.good, strict=True) if fine]
+        collected = Collector(matrix.size)
         for number, frame in enumerate(good):
             report(0.75 * number / len(good), f"witness, frame {number + 1} of {len(good)}")
-            for kind, rows, targets in self._rows(frame, matrix, sums)[0]:
-                sums.parts[kind][frame.fold].add(rows, targets)
+            part = sums.parts[Rows.FORCES][frame.fold]
+            room = collected.room(part, frame.forces.size)
+            ((_, rows, targets),), _ = self._rows(frame, matrix, sums, room)
+            collected.add(part, rows, targets)
+        collected.finish()
+        del collected
         rng = np.random.default_rng(0)
         ridge, forces = self.settings.ridge, {Rows.FORCES: 1.0}
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from mldsim.equations import NormalEquations, weighted_sum
+from mldsim import equations as module
+from mldsim.equations import Collector, NormalEquations, weighted_sum
 from mldsim.errors import WorkFailed
 
 
@@ -37,6 +38,39 @@ def test_rows_that_are_taken_off_leave_no_trace(rng):
     assert all_of_them.solve(0.0) == pytest.approx(some.solve(0.0))
     assert all_of_them.square == pytest.approx(some.square)
     assert all_of_them.count == 20
+
+
+def test_rows_may_wait_to_be_added(rng, monkeypatch):
+    """Those of one set of equations and of another in turn, some filled in place, some longer than the waiting room."""
+    monkeypatch.setattr(module, "COLLECTED", 10)
+    collector = Collector(3)
+    waited, added = ([NormalEquations(3) for _ in range(2)] for _ in range(2))
+    for number, n_rows in ((0, 4), (0, 4), (0, 4), (1, 3), (1, 25), (0, 7)):
+        rows, targets = rng.normal(size=(n_rows, 3)), rng.normal(size=n_rows)
+        added[number].add(rows, targets)
+        if n_rows == 4:
+            room = collector.room(waited[number], n_rows)
+            room[:] = rows
+            rows = room
+        collector.add(waited[number], rows, targets)
+    collector.finish()
+    for one, other in zip(waited, added, strict=True):
+        assert one.packed == pytest.approx(other.packed)
+        assert one.vector == pytest.approx(other.vector)
+        assert one.square == pytest.approx(other.square)
+        assert one.count == other.count
+
+
+def test_equations_take_more_columns_of_the_same_rows(rng):
+    rows, targets = rng.normal(size=(12, 5)), rng.normal(size=12)
+    first, whole = NormalEquations(3), NormalEquations(5)
+    first.add(rows[:, :3], targets)
+    whole.add(rows, targets)
+    more = rows[:, 3:]
+    found = first.extended(more.T @ rows, more.T @ targets)
+    assert found.solve(1e-6) == pytest.approx(whole.solve(1e-6))
+    assert found.packed == pytest.approx(whole.packed)
+    assert (found.size, found.count) == (whole.size, whole.count)
 
 
 def test_errors_follow_from_the_sums_alone(rng):
