@@ -1027,7 +1027,7 @@ class _Fit:
         if Rows.CURLS in self.kept.model.parts:
             curled.update(np.linspace(0, len(self.frames) - 1, min(PLACES, len(self.frames))).astype(int).tolist())
         summed = [kind for kind in self.kept.model.parts if kind is not Rows.CURLS]
-        collected = {kind: Collector(self.matrix.size) for kind in summed}
+        collected: dict[Rows, Collector] = {kind: Collector(self.matrix.size) for kind in summed}
         for number, frame in enumerate(self.frames):
             report(number / len(self.frames), f"frame {number + 1} of {len(self.frames)}")
             if not self.good[number]:
