@@ -33,7 +33,8 @@ GROUP = 8
 """Agents that one thread takes at a time, with scratch for one."""
 
 _, _load, _store, _ = lanes.vectors(LANES)
-_zeros, _add, _add_to, _ = lanes.rows(LANES, TILE)
+_tile = lanes.rows(LANES, TILE)
+_zeros, _add, _add_to = _tile.zeros, _tile.add, _tile.add_to
 
 
 def n_features(n_fields: int, order: int, max_rank: int, n_channels: int = 0) -> int:
