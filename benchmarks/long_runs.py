@@ -141,7 +141,7 @@ def carry_out(command: Sequence[str], page: Path | None = None) -> dict[str, Any
             shutil.move(made, page)
     result: dict[str, Any] = json.loads(told) if told.startswith("{") else {}
     if page is not None and "forces" in result:
-        result["force_rmse_meV_A"] = result["forces"]["all"]["rmse"]
+        result["force_rmse_meV_A"] = result["forces"]["all"]["all"]["rmse"]
     dropped = NOT_KEPT.get(command[1], ())
     return {"exit": done.returncode, **{key: value for key, value in result.items() if key not in dropped}}
 
