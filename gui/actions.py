@@ -188,7 +188,7 @@ SPECS: dict[str, Spec] = {
         "Save analysis as a picture…", "Save the analysis that is shown, for print", group="Analysis"
     ),
     "freeze_plots": Spec(
-        "Freeze plots", "Let the plots of the run stand while it goes on", ("Ctrl+Shift+F",), checkable=True,
+        "Freeze plots", "Let the plots of the run stand while it goes on", ("Ctrl+Shift+E",), checkable=True,
         group="Analysis",
     ),
     "follow_plots": Spec(
