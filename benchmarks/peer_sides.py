@@ -15,11 +15,14 @@ import teacher
 from numpy.typing import NDArray
 
 from mldsim import units
+from mldsim.analysis.forces import ForceComparison
 from mldsim.benchmark import InThisProcess, ModelSide
-from mldsim.dataset import LabelledFrames
 from mldsim.errors import WorkFailed
+from mldsim.evaluator import Evaluator
 from mldsim.labelling import EngineKind, make_engine
 from mldsim.labelling.cp2k import Cp2kShell, find_data, find_program, version_of
+from mldsim.loss import load_model
+from mldsim.molecules import find_bonds
 from mldsim.parameters import FIELDS, Parameters
 from mldsim.readers import load_frames
 from mldsim.state import State
@@ -48,21 +51,25 @@ class Forces(Protocol):
 
 
 def force_error(side: Forces, path: Path, every: int) -> dict[str, Any]:
-    """Difference between the forces of a side and the labels of every so manieth frame of a dataset."""
-    squares = labels = count = frames = 0.0
+    """Difference between the forces of a side and the labels of every so manieth frame of a dataset, meV/angstrom."""
+    compared = ForceComparison(("O", "H"))
     for system in load_frames(path):
-        for positions, wanted, box in chosen(system, every):
-            squares += float(((side.forces(system.symbols, positions, box) - wanted) ** 2).sum())
-            labels += float((wanted**2).sum())
-            count += wanted.size
-            frames += 1
-    rmse, rms = (1e3 * float(np.sqrt(total / count)) for total in (squares, labels))
-    return {"frames": int(frames), "force_rmse_meV_A": rmse, "force_rms_meV_A": rms}
-
-
-def chosen(system: LabelledFrames, every: int) -> list[tuple[Array, Array, Array]]:
-    """Positions, forces and box of every so manieth frame."""
-    return list(zip(system.positions[::every], system.forces[::every], system.boxes[::every], strict=True))
+        masses = np.where(np.array(system.symbols) == "O", *MASSES)
+        for index in range(0, system.n_frames, every):
+            positions, box = system.positions[index], system.boxes[index]
+            bonds = find_bonds(system.symbols, positions, box)
+            found = side.forces(system.symbols, positions, box)
+            compared.add(system.symbols, masses, bonds, positions, box, system.forces[index], found)
+    error, size = compared.total()
+    of_molecules, their_size = compared.of("net force")
+    return {
+        "frames": compared.count,
+        "force_rmse_meV_A": 1e3 * error.value,
+        "force_rms_meV_A": 1e3 * size,
+        "net_force_rmse_meV_A": 1e3 * of_molecules.value,
+        "net_force_rms_meV_A": 1e3 * their_size,
+        "frames_of": path.name,
+    }
 
 
 def start(molecules: int) -> State:
@@ -76,6 +83,19 @@ def load(name: str, package: str) -> ModuleType:
         return import_module(name)
     except ImportError as error:
         raise WorkFailed(f"{package} cannot be imported ({error}); pip install '.[peers]' brings it.") from None
+
+
+class Model(ModelSide):
+    """A loss model that can be asked for forces too."""
+
+    _evaluator: Evaluator | None = None
+
+    def forces(self, symbols: tuple[str, ...], positions: Array, box: Array) -> Array:
+        if self._evaluator is None or not np.array_equal(self._evaluator.box, box):
+            model = load_model(self.model)
+            species = np.array([model.symbols.index(symbol) for symbol in symbols], np.int32)
+            self._evaluator = Evaluator(model, species, box, device=self.device, precision=self.precision)
+        return self._evaluator(positions).forces.copy()
 
 
 class OpenMM(InThisProcess):

@@ -33,7 +33,7 @@ from typing import Any
 
 import shipped
 
-from mldsim.benchmark import ModelSide, Remote, Side, by_turns, load_average, processor
+from mldsim.benchmark import Remote, Side, by_turns, load_average, processor
 from mldsim.errors import MldsimError, WorkFailed
 from mldsim.labelling import EngineKind
 from mldsim.progress import progress_bar, tell
@@ -82,11 +82,11 @@ class Listed:
 
 def listed(nep: Path | None, threads: int) -> dict[str, Listed]:
     """All sides by their names."""
-    from peer_sides import Cp2k, Lammps, Nep, OpenMM  # loads Numba, which the processes of the sides do for themselves
+    from peer_sides import Cp2k, Lammps, Model, Nep, OpenMM  # takes a second, and the tables do not need it
 
-    sides: dict[str, Listed] = {name: Listed(ModelSide(name)) for name in shipped.NAMES}
-    sides |= {name: Listed(ModelSide(str(base.path))) for name, base in BASE.items()}
-    sides[TWO_THREADS] = Listed(ModelSide("water"), SIZES[0], 2)
+    sides: dict[str, Listed] = {name: Listed(Model(name)) for name in shipped.NAMES}
+    sides |= {name: Listed(Model(str(base.path))) for name, base in BASE.items()}
+    sides[TWO_THREADS] = Listed(Model("water"), SIZES[0], 2)
     sides["openmm"] = Listed(OpenMM(threads))
     sides["lammps"] = Listed(Lammps(threads))
     sides["nep"] = Listed(Nep(nep and nep.absolute()))
@@ -140,12 +140,6 @@ def digest_of(name: str) -> dict[str, str]:
     return {"digest": shipped.digest(model)} if model in shipped.NAMES else {}
 
 
-def card_error(path: Path) -> dict[str, Any]:
-    """Force error of a model on the held-out frames, as its fit measured it."""
-    told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["card"]["errors"]["holdout"]
-    return {"frames": told["frames"], "force_rmse_meV_A": told["force_rmse_meV_A"]}
-
-
 def measure_speed(names: Sequence[str], sizes: Sequence[int], rounds: Sequence[int], options: Any) -> None:
     """All sides by turns, box after box; written after each box."""
     sides = listed(options.nep, options.threads)
@@ -157,8 +151,6 @@ def measure_speed(names: Sequence[str], sizes: Sequence[int], rounds: Sequence[i
             if path is not None and not path.exists():
                 results["left_out"][name] = f"{name} was not fitted: python benchmarks/peers.py bases."
                 continue
-            if path is not None:
-                results["errors"][name] = card_error(path) | digest_of(name)
             one = sides[name]
             remotes[name] = processes.enter_context(Remote(name, one.side, one.threads or options.threads))
         for number, molecules in enumerate(sizes):
@@ -200,27 +192,30 @@ def commit() -> str:
     return found.stdout.strip()
 
 
-EVERY = {"openmm": 1, "lammps": 1, "nep": 5, "xtb": 20}
-"""Each so manieth held-out frame is asked of a peer."""
+EVERY = {"nep": 5, "xtb": 20, "dft": 8}
+"""Of the slow peers each so manieth frame is asked."""
 
 
 def measure_errors(names: Sequence[str], options: Any) -> None:
-    """Of the peers on the held-out frames; of the network on frames of DFT: the distance between these two."""
+    """On the held-out frames; of the network on frames of DFT: the distance between these two."""
     from peer_sides import force_error
 
     sides = listed(options.nep, options.threads)
     results = read(options.results)
-    for name in names or [*EVERY, "dft"]:
+    for name in names or [*(name for name in sides if name not in ("cnnp", TWO_THREADS)), "dft"]:
         side = sides["cnnp" if name == "dft" else name].side
         path = DATA / ("dft_revpbe_d3_water32_450K.h5" if name == "dft" else "cnnp_holdout.h5")
-        with Remote(name, side, options.threads) as remote:
-            try:
-                told = remote.call(force_error, path, EVERY.get(name, 8))
-            except MldsimError as error:
-                tell(f"{name}: {error}")
-                results["left_out"][name] = str(error).removeprefix(f"{name}: ")
-                continue
-        results["errors"][name] = told | {"frames_of": path.name}
+        try:
+            if model_file(name):  # of which a process can hold many
+                told = force_error(side, path, EVERY.get(name, 1))
+            else:
+                with Remote(name, side, options.threads) as remote:
+                    told = remote.call(force_error, path, EVERY.get(name, 1))
+        except MldsimError as error:
+            tell(f"{name}: {error}")
+            results["left_out"][name] = str(error).removeprefix(f"{name}: ")
+            continue
+        results["errors"][name] = told | digest_of(name)
         results["left_out"].pop(name, None)
         print(f"{name}: {told['force_rmse_meV_A']:.1f} meV/Å of {told['force_rms_meV_A']:.0f}, {told['frames']} frames")
         write(options.results, results)
