@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mldsim import units
 from mldsim.analysis.forces import ForceComparison
 from mldsim.benchmark import InThisProcess, ModelSide
-from mldsim.errors import WorkFailed
+from mldsim.errors import LeftPhysics, WorkFailed
 from mldsim.evaluator import Evaluator
 from mldsim.labelling import EngineKind, make_engine
 from mldsim.labelling.cp2k import Cp2kShell, find_data, find_program, version_of
@@ -25,6 +25,7 @@ from mldsim.loss import load_model
 from mldsim.molecules import find_bonds
 from mldsim.parameters import FIELDS, Parameters
 from mldsim.readers import load_frames
+from mldsim.simulation import Simulation
 from mldsim.state import State
 from mldsim.water import water_box
 
@@ -96,6 +97,30 @@ class Model(ModelSide):
             species = np.array([model.symbols.index(symbol) for symbol in symbols], np.int32)
             self._evaluator = Evaluator(model, species, box, device=self.device, precision=self.precision)
         return self._evaluator(positions).forces.copy()
+
+
+class BaseSide(Model):
+    """A loss that may come apart after some picoseconds: it begins anew then, and takes the steps that failed again."""
+
+    BURST = 25
+    """Steps that are taken again at most."""
+
+    def prepare(self, molecules: int) -> tuple[int, str]:
+        found = super().prepare(molecules)
+        self._begin = self.simulation.checkpoint()
+        return found
+
+    def advance(self, steps: int) -> None:
+        while steps > 0:
+            burst = min(steps, self.BURST)
+            try:
+                self.simulation.advance(burst)
+            except LeftPhysics:
+                if self.simulation.state.step < self.BURST:  # that is no liquid
+                    raise
+                self.simulation = Simulation.resumed(self._begin)
+            else:
+                steps -= burst
 
 
 class OpenMM(InThisProcess):

@@ -82,10 +82,10 @@ class Listed:
 
 def listed(nep: Path | None, threads: int) -> dict[str, Listed]:
     """All sides by their names."""
-    from peer_sides import Cp2k, Lammps, Model, Nep, OpenMM  # takes a second, and the tables do not need it
+    from peer_sides import BaseSide, Cp2k, Lammps, Model, Nep, OpenMM  # takes a second; the tables do not need it
 
     sides: dict[str, Listed] = {name: Listed(Model(name)) for name in shipped.NAMES}
-    sides |= {name: Listed(Model(str(base.path))) for name, base in BASE.items()}
+    sides |= {name: Listed(BaseSide(str(base.path))) for name, base in BASE.items()}
     sides[TWO_THREADS] = Listed(Model("water"), SIZES[0], 2)
     sides["openmm"] = Listed(OpenMM(threads))
     sides["lammps"] = Listed(Lammps(threads))
@@ -116,10 +116,11 @@ def fit_bases(names: Sequence[str]) -> None:
     holdout = load_frames(DATA / "cnnp_holdout.h5")
     for name in names or [name for name, base in BASE.items() if not base.path.exists()]:
         base = BASE[name]
-        # Own scope as `water-paper`: with a smaller ridge it comes apart.
-        of_own = {"ridge": 1e-1, "net_force_weight": 0.0} if base.scope == OWN else {}
+        # Own scope as `water-paper`. So few frames do not hold many functions: without a larger ridge they come apart.
+        more = {"ridge": 1e-1, "net_force_weight": 0.0} if base.scope == OWN else {}
+        more |= {"ridge": 1e-4} if base.n_radial > 8 else {}
         form = {"max_rank": base.max_rank, "n_radial": base.n_radial, "cutoff": 4.5}
-        settings = FitSettings(scope=Scope(base.scope), **(form | of_own))
+        settings = FitSettings(scope=Scope(base.scope), **(form | more))
         with progress_bar(name) as report:
             model = infer(train, settings, name=name, progress=report).model
         errors = {"holdout": force_errors(model, holdout).to_json()}
@@ -248,7 +249,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="that a turn should take")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="FILE")
     parser.add_argument("--check", action="store_true", help="of the tables: whether they are those of the results")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()  # names may follow options
     try:
         match options.what:
             case "bases":
