@@ -538,7 +538,7 @@ class Controller:
 
     def remove_molecule(self, agent: int) -> None:
         """Take the molecule of an agent out."""
-        self._runner.send(RemoveMolecule(agent))
+        self._send(self._runner.send, RemoveMolecule(agent))
 
     def add_molecule(self, agent: int | None) -> None:
         """Put a molecule of water where there is room: near an agent, or anywhere."""
@@ -546,11 +546,11 @@ class Controller:
         if agent is not None and self.frame is not None:
             x, y, z = (float(part) for part in self.frame.positions[agent])
             near = (x, y, z)
-        self._runner.send(AddMolecule(near))
+        self._send(self._runner.send, AddMolecule(near))
 
     def take_back(self) -> None:
         """Back to where everything was before the last touch."""
-        self._runner.send(TakeBack())
+        self._send(self._runner.send, TakeBack())
 
     def change_speed(self, direction: int) -> None:
         """One notch faster (+1) or slower (-1), in simulated time per second; the time step stays what it is."""
