@@ -38,6 +38,7 @@ class Preferences:
         self.path = path or default_path()
         self.trouble = ""
         self._settings = QSettings(str(self.path), QSettings.Format.IniFormat)
+        self._settings.allKeys()  # reads the file, which making it need not
         if self._settings.status() is QSettings.Status.FormatError:
             kept = put_aside(self.path)
             where = f"it is kept as {kept.name}" if kept else "they are left out"

@@ -99,10 +99,11 @@ class DensityOfStates:
         weight = np.where(self._lags == 0, 0.5, 1.0)  # trapezoids
         kernel = np.cos(2.0 * np.pi * PER_CM * np.outer(self.wavenumbers, time))
         density = kernel @ (weight * window * correlation)
-        return np.asarray(density / (density.sum() * (self.wavenumbers[1] - self.wavenumbers[0])))
+        area = density.sum() * (self.wavenumbers[1] - self.wavenumbers[0])
+        return np.asarray(density / (area or np.nan))  # what stands still has no spectrum
 
     def result(self) -> Curve:
-        """Density per cm-1 over wavenumbers, area 1; NaN before the first stretch is complete."""
+        """Density per cm-1 over wavenumbers, area 1; NaN before the first stretch is complete, and where nothing moves."""
         return self._correlation.curve(self.wavenumbers, self._spectrum)
 
     def band(self, low: float, high: float) -> tuple[Number, Number]:

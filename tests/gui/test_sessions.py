@@ -93,11 +93,11 @@ def test_dropped_models_and_structures_are_known_by_their_content(window, qtbot,
 
     save_model(load_model("water-paper"), home / "model.txt")
     drop(window, home / "model.txt")
-    qtbot.waitUntil(lambda: window.controller.setup.model == str(home / "model.txt"), timeout=30_000)
+    qtbot.waitUntil(lambda: window.controller.setup.model == str(home / "model.txt"), timeout=120_000)
     lines = ["3", 'Lattice="9 0 0 0 9 0 0 0 9" Properties=species:S:1:pos:R:3']
     (home / "one.dat").write_text("\n".join([*lines, "O 0 0 0", "H 0.96 0 0", "H -0.24 0.93 0"]) + "\n")
     drop(window, home / "one.dat")
-    qtbot.waitUntil(lambda: window.controller.n_agents == 3, timeout=30_000)
+    qtbot.waitUntil(lambda: window.controller.n_agents == 3, timeout=120_000)
     recent = [action.text() for action in window.opening.menu.actions()]
     assert recent[:2] == ["one.dat", "model.txt"]
     assert window.preferences.paths("recent") == [home / "one.dat", home / "model.txt"]
