@@ -103,7 +103,7 @@ class DensityOfStates:
         return np.asarray(density / (area or np.nan))  # what stands still has no spectrum
 
     def result(self) -> Curve:
-        """Density per cm-1 over wavenumbers, area 1; NaN before the first stretch is complete, and where nothing moves."""
+        """Density per cm-1 over wavenumbers, area 1; NaN before a stretch is complete, and where nothing moves."""
         return self._correlation.curve(self.wavenumbers, self._spectrum)
 
     def band(self, low: float, high: float) -> tuple[Number, Number]:
