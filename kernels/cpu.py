@@ -180,12 +180,14 @@ def _find_reverse(entries, species, ends, reverse):  # type: ignore[no-untyped-d
             j = np.int64(entry >> 5)
             wanted = 32 * i + 2 * _HERE - (entry & 31)  # opposite images
             first = j * capacity + ((ends[j, a - 1] // SIDE) * SIDE if a > 0 else 0)
+            end = j * capacity + ends[j, a]
             bits = np.int64(0)
-            while bits == 0:
-                for block in range(min(8, (ends[j, a] - (first - j * capacity) + SIDE - 1) // SIDE)):
+            while bits == 0 and first < end:
+                for block in range(min(8, (end - first + SIDE - 1) // SIDE)):
                     bits |= equal(entries, first + block * SIDE, wanted) << (block * SIDE)
                 first += 8 * SIDE
-            put(reverse, i * capacity + q, first - 8 * SIDE + lowest(bits))
+            # Rounding may put a pair at the very reach of the list into one row only; it is never within the cutoff.
+            put(reverse, i * capacity + q, first - 8 * SIDE + lowest(bits) if bits else i * capacity + q)
 
 
 def _nonzero_slopes() -> tuple[tuple[bool, ...], ...]:

@@ -3,6 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
+from mldsim.kernels.cpu import neighbors
 from mldsim.kernels.neighbors import IMAGES, build_list, order_by_cell
 
 
@@ -86,3 +87,24 @@ def test_the_order_by_cell_brings_neighbours_together():
         return np.mean([np.abs((entries[i, : count[i]] >> 5) - i).mean() for i in range(0, 4000, 50)])
 
     assert memory_distance(positions[order]) < 0.5 * memory_distance(positions)
+
+
+def test_a_reach_of_one_box_edge_ends_with_every_pair_seen_from_both_sides():
+    """Agents see their own images at the very reach, where rounding decides for each direction by itself."""
+    rng = np.random.default_rng(3)
+    edge, n = 6.214784360000001, 24
+    box = np.full(3, edge)
+    _, count, entries = build_list(rng.uniform(0, edge, (n, 3)), box, edge, 4)
+    rows = [{int(entry) for entry in entries[i, : count[i]]} for i in range(n)]
+
+    def opposite(i, entry):
+        return 32 * i + 26 - (entry & 31)
+
+    alone = {(i, e) for i in range(n) for e in rows[i] if opposite(i, e) not in rows[e >> 5]}
+    assert alone, "no pair lies at the reach; the test asks for one"
+    ends, ordered, reverse, *_ = neighbors(count, entries, np.zeros(n, np.int32), 1, np.float64)
+    for i in range(n):
+        for q, entry in enumerate(ordered[i, : ends[i, -1]]):
+            if (i, int(entry)) not in alone:
+                assert ordered.flat[reverse[i, q]] == opposite(i, entry)
+                assert reverse[i, q] // ordered.shape[1] == entry >> 5
