@@ -26,7 +26,7 @@ def compared(name: str, simulator: bool, steps: int) -> dict[str, Any]:
         env=environment, capture_output=True, text=True, timeout=580, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])[name]
     return found
 
 
