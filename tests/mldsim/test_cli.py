@@ -888,4 +888,4 @@ def test_examples_of_the_manual_are_commands_that_parse(repository: Path) -> Non
     for example in examples:
         command, *rest = example.split() or [""]
         parser = _parser_of(command) if command in COMMANDS else _window_parser()
-        parser.parse_args(rest if command in COMMANDS else example.split())
+        parser.parse_args(rest if command in (*COMMANDS, "play") else example.split())
