@@ -21,7 +21,8 @@ from PySide6.QtWidgets import QApplication, QDialog, QWidget
 
 from mldsim.edits import LossEdit
 from mldsim.gui.app import _build_simulation
-from mldsim.gui.main_window import MainWindow, save_image
+from mldsim.gui.exports import save_image
+from mldsim.gui.main_window import MainWindow
 from mldsim.gui.panels.loss import Kind
 from mldsim.gui.preferences import Preferences
 from mldsim.gui.theme import Theme

@@ -191,7 +191,7 @@ class _Smoke:
     def _save(self) -> None:
         if self._screenshot is None:
             return
-        from mldsim.gui.main_window import save_image
+        from mldsim.gui.exports import save_image
 
         try:
             save_image(self._window.picture_of_window(), self._screenshot)

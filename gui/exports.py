@@ -7,14 +7,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from PySide6.QtCore import QBuffer, QIODevice
+from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QDialog, QWidget
 
 from mldsim.errors import MldsimError
+from mldsim.files import whole_file
 from mldsim.gui.dialogs.save import SaveDialog
 from mldsim.messages import Level
 
 TABLES = "Comma-separated values (*.csv);;All files (*)"
 DRAWINGS = "PNG picture (*.png);;Vector graphics (*.svg);;All files (*)"
+
+
+def save_image(image: QImage, path: Path) -> None:
+    """Write a picture as PNG, whole or not at all.
+
+    Raises
+    ------
+    WorkFailed
+        If the file cannot be written.
+    """
+    buffer = QBuffer()  # Qt itself takes a full disk for a success
+    buffer.open(QIODevice.OpenModeFlag.WriteOnly)
+    image.save(buffer, "PNG")  # type: ignore[call-overload]
+    with whole_file(path) as unfinished:
+        unfinished.write_bytes(bytes(buffer.data().data()))
 
 
 @dataclass(frozen=True, slots=True)

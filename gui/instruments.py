@@ -162,7 +162,7 @@ class Instruments(QObject):
         """End the threads."""
         self._timer.stop()
         self.survey(None)
-        self._looker.shutdown(cancel_futures=True)
+        self._looker.shutdown(wait=False, cancel_futures=True)  # it may be compiling
         self.analyst.close()
 
     def colour(self, colours: theme.Colours) -> None:

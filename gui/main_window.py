@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from PySide6.QtCore import QByteArray, QEvent, QPoint, QSize, Qt, Signal
-from PySide6.QtGui import QAction, QActionGroup, QCloseEvent, QGuiApplication, QImage, QImageWriter
+from PySide6.QtCore import QEvent, QPoint, QSize, Qt, Signal
+from PySide6.QtGui import QAction, QActionGroup, QCloseEvent, QGuiApplication, QImage
 from PySide6.QtWidgets import (
     QApplication,
     QDialog,
@@ -29,7 +29,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from mldsim.errors import InputError, MldsimError, WorkFailed
+from mldsim.errors import InputError, MldsimError
 from mldsim.gui import exports, sessions, theme
 from mldsim.gui.actions import SPECS, Actions
 from mldsim.gui.comparing import Comparing, Sides
@@ -93,19 +93,6 @@ INTERVENTIONS = (
 TRAJECTORIES = "Trajectories (*.h5md *.h5 *.xyz *.extxyz);;All files (*)"
 MODELS = "Loss models (*.json);;All files (*)"
 STRUCTURES = "Structures (*.xyz *.extxyz *.h5 *.h5md *.hdf5 *.cif *.pdb *.gro *.data);;All files (*)"
-
-
-def save_image(image: QImage, path: Path) -> None:
-    """Write a picture as PNG.
-
-    Raises
-    ------
-    WorkFailed
-        If the file cannot be written.
-    """
-    writer = QImageWriter(str(path), QByteArray(b"PNG"))
-    if not writer.write(image):
-        raise WorkFailed(f"{path}: the picture cannot be written ({writer.errorString()}); choose another file.")
 
 
 class MainWindow(QMainWindow):
@@ -419,7 +406,7 @@ class MainWindow(QMainWindow):
     def save_picture(self, path: Path, width: int, height: int, *, transparent: bool = False) -> None:
         """Save the view; says what came of it."""
         try:
-            save_image(self.viewport.picture(width, height, transparent=transparent), path)
+            exports.save_image(self.viewport.picture(width, height, transparent=transparent), path)
         except MldsimError as error:
             self.notices.show_notice(Level.ERROR, str(error))
         else:
@@ -537,7 +524,7 @@ class MainWindow(QMainWindow):
         self.fitting.close()
         self.comparing.close()
         if not self.controller.close():
-            log.warning("The simulation did not end in time; a recording is valid up to its last flush.")
+            log.warning("The worker goes on: it compiles, or writes a file, which is valid up to its last flush.")
         self.closed.emit()
         super().closeEvent(event)
 

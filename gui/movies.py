@@ -123,7 +123,9 @@ class MovieMaker(QObject):
         self.progress.close()
         self.progress.deleteLater()
         error = self._recorder.error
-        if error is not None:
+        if self._problem and not self._recorder.written:
+            self.ended.emit(Level.ERROR, self._problem)
+        elif error is not None:
             self.ended.emit(Level.ERROR, str(error))
         elif self._problem:
             self.ended.emit(Level.WARNING, f"{self._problem} The movie ends before: {self._file.path}.")

@@ -398,12 +398,13 @@ def _window(options: argparse.Namespace) -> int:
         raise InputError("--quit-after must be a positive number of seconds.")
     try:
         from mldsim.gui.app import run_window
+        from mldsim.runner import WORKER
     except ImportError as error:
         raise MldsimError(
             f"The window needs Qt, vispy and pyqtgraph, and one of them cannot be loaded ({error}); "
             f"'mldsim run' works without a window."
         ) from None
-    return run_window(
+    code = run_window(
         setup,
         parameters,
         paused=options.paused,
@@ -412,6 +413,11 @@ def _window(options: argparse.Namespace) -> int:
         model_given="--model" in options.given,
         file=options.file,
     )
+    if any(thread.name == WORKER for thread in threading.enumerate()):
+        # It has written all there was to write and is compiling: that cannot be interrupted, and is not waited for.
+        _end_output()
+        os._exit(code)
+    return code
 
 
 # -- run ----------------------------------------------------------------------------------------------------------

@@ -78,6 +78,8 @@ from mldsim.watch import DoubtTable, DoubtWatch, Judged
 
 logger = logging.getLogger(__name__)
 
+WORKER = "mldsim-runner"
+"""Name of the thread."""
 _ANSWER_WITHIN = 0.03
 """Seconds: the longest the engine is let go before the next look at the commands (one step may take longer)."""
 _FRAME_INTERVAL = 0.01
@@ -91,6 +93,10 @@ _RATE_WINDOW = 3.0
 _SAMPLE_INTERVAL = 4.0
 """fs, at most, between two samples: the slowest that still resolves a swinging hydrogen."""
 _QUEUE_BYTES = 64_000_000
+_GRACE = 0.5
+"""Seconds that a worker is waited for which has nothing to write: it may be compiling, which cannot be interrupted."""
+_WRITING = (StartRecording, ExportHistory, SaveDoubtful, SaveSession)
+"""Commands whose files are promised from the moment at which they are sent."""
 _NS_PER_DAY = 86_400e-6
 """One fs of simulated time per second, in ns per day."""
 
@@ -185,7 +191,9 @@ class Runner:
         self._events: deque[Event] = deque(maxlen=1000)
         self._device_reason = ""
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="mldsim-runner", daemon=True)
+        self._counting = threading.Lock()
+        self._promised = 0
+        self._thread = threading.Thread(target=self._work, name=WORKER, daemon=True)
 
         # What follows belongs to the worker.
         self._engine: Engine | None = None
@@ -220,12 +228,12 @@ class Runner:
         self._thread.start()
 
     def close(self, timeout: float | None = None) -> bool:
-        """End the worker; a recording is written to its end and closed, an export finished.
+        """End the worker; a recording is written to its end and closed, an export finished, what was to be saved saved.
 
         Parameters
         ----------
         timeout : float, optional
-            Seconds to wait at most; without it, as long as it takes.
+            Seconds to wait at most, and less where nothing is to be written; without it, as long as it takes.
 
         Returns
         -------
@@ -236,11 +244,22 @@ class Runner:
         self._commands.put(None)
         if self._thread.ident is None:
             return True
+        if timeout is not None and not self.writing:
+            timeout = min(timeout, _GRACE)
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
+    @property
+    def writing(self) -> bool:
+        """Whether a file that was asked for is not at its end yet."""
+        export = self._export
+        return self._promised > 0 or self._recording is not None or (export is not None and export.is_alive())
+
     def send(self, command: Command) -> None:
         """Ask for something; returns at once. Commands are obeyed in their order."""
+        if isinstance(command, _WRITING):
+            with self._counting:
+                self._promised += 1
         self._commands.put(command)
 
     def events(self) -> list[Event]:
@@ -318,7 +337,11 @@ class Runner:
                 self._set_state(RunState.PAUSED)
         if self._stretch is not None and to_end and self._steps_to_end(engine) == 0:
             self._end_stretch(self._stretch)
-        self._distribute(engine, now)
+        try:
+            self._distribute(engine, now)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._halt("The run", error)
+            return
         self._watch.attend(engine, self._step, self._time, standing=False)
         if self._watch.judging:
             self._judge(engine, self._watch.parts_due(steps, engine.parameters.timestep))
@@ -583,6 +606,10 @@ class Runner:
             self._tell(Level.ERROR, str(error))
         except Exception as error:  # noqa: BLE001 - the policy of _advance
             self._halt(f"{type(command).__name__} failed and the run", error)
+        finally:
+            if isinstance(command, _WRITING):
+                with self._counting:
+                    self._promised -= 1
 
     def _do(self, command: Command) -> None:
         match command:
@@ -928,7 +955,14 @@ class Runner:
             self._commands.put(None)  # wakes a worker that stands, so that its status tells
 
     def _wind_up(self) -> None:
-        """Bring files to their end."""
+        """Bring files to their end, and save what was to be saved before the end was asked for."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                command = self._commands.get_nowait()
+                if isinstance(command, _WRITING) and not isinstance(command, StartRecording):
+                    if self._export is not None:
+                        self._export.join()
+                    self._obey(command)
         recording = self._recording
         if recording is not None:
             with contextlib.suppress(MldsimError):

@@ -31,11 +31,10 @@ from PySide6.QtSvg import QSvgGenerator
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QMenu, QToolButton, QVBoxLayout, QWidget
 
 from mldsim.analysis.statistics import Curve
-from mldsim.errors import WorkFailed
 from mldsim.files import whole_file
 from mldsim.gui import theme
 from mldsim.gui.dialogs.line import LineDialog
-from mldsim.gui.exports import DRAWINGS, TABLES, Export
+from mldsim.gui.exports import DRAWINGS, TABLES, Export, save_image
 from mldsim.gui.panels.fields import FlatButton, Paragraph
 from mldsim.tables import write_curves
 
@@ -437,8 +436,8 @@ class Plot(QWidget):
             if path.suffix.lower() == ".svg":
                 with whole_file(path) as unfinished:
                     unfinished.write_bytes(drawing)
-            elif not image.save(str(path), "PNG"):  # type: ignore[call-overload]
-                raise WorkFailed(f"{path}: the picture cannot be written; choose another file.")
+            else:
+                save_image(image, path)
 
         self.export_asked.emit(Export(f"Save {self.title} as a picture", "png", DRAWINGS, write))
 

@@ -1,8 +1,6 @@
 """The real window with a real runner and a small engine, as a user handles it: keys, fields, files, closing."""
 
-import math
 import time
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -11,7 +9,6 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel, QMessageBox, QProgressDialog
 
 from mldsim.errors import InputError
-from mldsim.frames import Frame, ThermoRow, Topology
 from mldsim.gui import theme
 from mldsim.gui.actions import SPECS
 from mldsim.gui.app import run_window
@@ -37,104 +34,6 @@ from mldsim.trajectory.extxyz import ExtxyzWriter
 from mldsim.trajectory.h5md import H5MDWriter, read_h5md
 
 pytestmark = pytest.mark.gui
-
-
-class SmallEngine:
-    """Water that trembles: obeys the contract of an engine at next to no cost. Time steps above 1 fs are refused."""
-
-    device = "CPU, 1 thread"
-    device_reason = "There is no CUDA driver."
-    model_card: ClassVar[dict] = {}
-
-    def __init__(self, setup, parameters, progress, *, conserved=True):
-        progress("Building")
-        self.setup, self.parameters = setup, parameters
-        self.model_name = setup.model
-        n = min(setup.molecules, 27)
-        self.edge = 9.3
-        oxygen = np.stack(np.meshgrid(*[np.arange(3)] * 3), axis=-1).reshape(-1, 3)[:n] * 3.1 + 1.5
-        self.positions = (oxygen[:, None] + np.array([[0, 0, 0], [0.76, 0, 0.59], [-0.76, 0, 0.59]])).reshape(-1, 3)
-        species = np.tile(np.array([0, 1, 1], np.int32), n)
-        bonds = np.array([[3 * i, 3 * i + j] for i in range(n) for j in (1, 2)], np.int32)
-        self.topology = Topology(("O", "H"), species, np.where(species == 0, 15.999, 1.008), bonds)
-        self.conserved = conserved
-        self.step = 0
-        self.quenched = self.drawn = 0
-
-    def advance(self, steps):
-        self.step += steps
-        time.sleep(2e-4)
-
-    def frame(self):
-        moved = self.positions + 0.05 * math.sin(self.step / 20)
-        zeros = np.zeros_like(moved)
-        conserved = -1.0 if self.conserved else math.nan
-        thermo = ThermoRow(0.5 * self.step, 290.0, self.parameters.temperature, 1.0, -2.0, -1.0, conserved, 0.0, 0.0)
-        box = np.full(3, self.edge)
-        return Frame(self.step, 0.5 * self.step, box, moved, zeros, zeros, np.arange(len(moved)) * 0.01, thermo)
-
-    def set_parameters(self, parameters):
-        self.parameters = parameters.with_changes(timestep=min(parameters.timestep, 1.0))
-        return self.parameters
-
-    def quench(self, steps):
-        self.quenched += 1
-        return True
-
-    def new_velocities(self):
-        self.drawn += 1
-
-    def set_model(self, name_or_path):
-        raise InputError(f"{name_or_path}: this is not a loss model, because it is not valid JSON.")
-
-    def reset(self):
-        self.step = 0
-
-    def go_to(self, frame):
-        self.step = frame.step
-
-
-class Desk:
-    """A window, what drives it, and hands."""
-
-    def __init__(self, qtbot, window, runner):
-        self.qtbot, self.window, self.runner = qtbot, window, runner
-
-    def wait(self, condition):
-        self.qtbot.waitUntil(condition, timeout=8000)
-
-    def key(self, key, modifier=Qt.KeyboardModifier.NoModifier, widget=None):
-        QTest.keyClick(widget or QApplication.focusWidget() or self.window, key, modifier)
-
-    def state(self):
-        return self.runner.status().run_state
-
-    def moved(self):
-        return self.window.controller.frame is not None and self.window.controller.frame.step > 0
-
-
-@pytest.fixture
-def open_window(qtbot, home):
-    opened = []
-
-    def open_it(*, paused=False, engine=SmallEngine, setup=None, settings=None, size=(960, 600)):
-        setup = setup or Setup()
-        runner = Runner(engine, setup, Parameters(), paused=paused)
-        window = MainWindow(runner, setup, Parameters(), Preferences(settings or home / "window.ini"))
-        opened.append(window)
-        window.resize(*size)
-        window.start()
-
-        window.activateWindow()
-        qtbot.waitUntil(lambda: QApplication.activeWindow() is window, timeout=5000)
-        desk = Desk(qtbot, window, runner)
-        desk.wait(lambda: window.controller.n_agents > 0)
-        return desk
-
-    yield open_it
-    for window in opened:
-        window.close()
-        window.deleteLater()
 
 
 def test_water_moves_and_is_seen(open_window, pixels):
@@ -408,17 +307,17 @@ def test_a_bad_model_file_is_told_and_the_run_goes_on(open_window, home, monkeyp
     assert desk.window.panel.model.currentData() == "water"
 
 
-def test_a_setup_that_cannot_be_built_leaves_the_window_alive(open_window, qtbot):
+def test_a_setup_that_cannot_be_built_leaves_the_window_alive(small_engine, desk_of):
     def broken(setup, parameters, progress):
         if setup.seed == 1:
             raise InputError("start.xyz, line 3: this is not a structure.")
-        return SmallEngine(setup, parameters, progress)
+        return small_engine(setup, parameters, progress)
 
     setup = Setup()
     runner = Runner(broken, setup, Parameters())
     window = MainWindow(runner, setup, Parameters(), Preferences())
     window.start()
-    desk = Desk(qtbot, window, runner)
+    desk = desk_of(window, runner)
     try:
         desk.wait(lambda: "start.xyz, line 3: this is not a structure." in window.notices.texts())
         assert desk.state() is RunState.FAILED
@@ -471,8 +370,8 @@ def test_axes_stand_still_until_the_curve_leaves_them():
     assert low < 5.0 < high
 
 
-def test_without_a_conserved_quantity_the_heat_is_shown(open_window):
-    desk = open_window(engine=lambda *arguments: SmallEngine(*arguments, conserved=False))
+def test_without_a_conserved_quantity_the_heat_is_shown(open_window, small_engine):
+    desk = open_window(engine=lambda *arguments: small_engine(*arguments, conserved=False))
     desk.wait(lambda: "heat to thermostat" in desk.window.plots.free.curves())
     assert "conserved" not in desk.window.plots.energy._legend.text()
 
@@ -637,13 +536,13 @@ def _contrast(a, b):
 # --- run_window ---
 
 
-def test_quit_after_and_screenshot(qapp, home, pixels):
+def test_quit_after_and_screenshot(qapp, home, pixels, small_engine):
     from PySide6.QtGui import QImage
 
     shot = home / "shot.png"
     began = time.monotonic()
     code = run_window(
-        Setup(), Parameters(), quit_after=1.5, screenshot=shot, engine_factory=SmallEngine, settings=home / "w.ini"
+        Setup(), Parameters(), quit_after=1.5, screenshot=shot, engine_factory=small_engine, settings=home / "w.ini"
     )
     assert code == 0
     assert time.monotonic() - began < 10
@@ -652,7 +551,7 @@ def test_quit_after_and_screenshot(qapp, home, pixels):
     assert red.sum() > 300
 
 
-def test_screenshot_without_quit_is_taken_once_water_has_moved(qapp, home, monkeypatch):
+def test_screenshot_without_quit_is_taken_once_water_has_moved(qapp, home, monkeypatch, small_engine):
     shot = home / "shot.png"
     from PySide6.QtCore import QTimer
 
@@ -667,18 +566,18 @@ def test_screenshot_without_quit_is_taken_once_water_has_moved(qapp, home, monke
 
     watch.timeout.connect(look)
     watch.start()
-    code = run_window(Setup(), Parameters(), screenshot=shot, engine_factory=SmallEngine, settings=home / "w.ini")
+    code = run_window(Setup(), Parameters(), screenshot=shot, engine_factory=small_engine, settings=home / "w.ini")
     watch.stop()
     assert code == 0
     assert shot.stat().st_size > 5000
 
 
-def test_a_screenshot_that_cannot_be_written_is_refused_at_once(home):
+def test_a_screenshot_that_cannot_be_written_is_refused_at_once(home, small_engine):
     with pytest.raises(InputError, match="cannot be written there"):
-        run_window(Setup(), Parameters(), screenshot=home / "no" / "a.png", engine_factory=SmallEngine)
+        run_window(Setup(), Parameters(), screenshot=home / "no" / "a.png", engine_factory=small_engine)
     (home / "old.png").write_bytes(b"mine")
     with pytest.raises(InputError, match="not overwritten"):
-        run_window(Setup(), Parameters(), screenshot=home / "old.png", engine_factory=SmallEngine)
+        run_window(Setup(), Parameters(), screenshot=home / "old.png", engine_factory=small_engine)
     assert (home / "old.png").read_bytes() == b"mine"
 
 
@@ -717,7 +616,7 @@ def test_ctrl_c_closes_cleanly(run_python, home):
     assert time.monotonic() - began < 25
 
 
-def test_a_fault_becomes_one_notice_and_a_log(qapp, home, monkeypatch):
+def test_a_fault_becomes_one_notice_and_a_log(qapp, home, monkeypatch, small_engine):
     from PySide6.QtCore import QTimer
 
     from mldsim.gui.app import log_path
@@ -735,7 +634,7 @@ def test_a_fault_becomes_one_notice_and_a_log(qapp, home, monkeypatch):
     for delay in (200, 300):
         QTimer.singleShot(delay, fail)
     QTimer.singleShot(700, look)
-    assert run_window(Setup(), Parameters(), quit_after=1.0, engine_factory=SmallEngine, settings=home / "w.ini") == 0
+    assert run_window(Setup(), Parameters(), quit_after=1.0, engine_factory=small_engine, settings=home / "w.ini") == 0
     assert len([text for text in seen if "the sky fell" in text]) == 1
     assert "the sky fell" in log_path().read_text(encoding="utf-8")
 
@@ -771,9 +670,9 @@ def test_a_run_for_some_time_is_asked_told_and_ends(open_window):
 
 
 @pytest.fixture
-def recorded(home):
+def recorded(home, small_engine):
     """Trajectories of 60 frames, 5 fs apart: H5MD, and extended XYZ."""
-    engine = SmallEngine(Setup(), Parameters(), lambda text: None)
+    engine = small_engine(Setup(), Parameters(), lambda text: None)
     h5md, xyz = home / "run.h5md", home / "run.xyz"
     with H5MDWriter(h5md, engine.topology, np.full(3, engine.edge)) as one, ExtxyzWriter(xyz, engine.topology) as other:
         for _ in range(60):
@@ -864,12 +763,12 @@ def test_the_analyses_are_those_of_the_whole_file(open_window, recorded):
     desk.wait(lambda: instruments._averager is instruments.analyst)
 
 
-def test_a_simulation_goes_on_from_the_frame_that_is_shown(open_window, recorded):
+def test_a_simulation_goes_on_from_the_frame_that_is_shown(open_window, recorded, small_engine):
     setups = []
 
     def engine(setup, parameters, progress):
         setups.append(setup)
-        return SmallEngine(setup, parameters, progress)
+        return small_engine(setup, parameters, progress)
 
     desk = open_window(engine=engine)
     desk.window.open_path(recorded[1])

@@ -594,6 +594,36 @@ def test_closing_interrupts_a_long_start() -> None:
     assert runner.status().run_state is RunState.CLOSED
 
 
+def test_a_start_that_cannot_be_interrupted_is_not_waited_for_where_nothing_is_to_be_written(tmp_path: Path) -> None:
+    go_on, begun = threading.Event(), threading.Event()
+
+    def factory(setup: Setup, parameters: Parameters, report: Callable[[str], None]) -> Counter:
+        begun.set()
+        assert go_on.wait(LONG)  # as a compiler does, which hears nothing
+        return Counter(setup, parameters, report)
+
+    runner = Runner(factory, Setup(molecules=8), PARAMETERS)
+    runner.start()
+    assert begun.wait(LONG)
+    before = time.monotonic()
+    assert not runner.close(LONG)
+    assert time.monotonic() - before < 0.5 * LONG
+    runner.send(ExportHistory(tmp_path / "late.xyz"))
+    assert runner.writing  # whoever asked for a file before the end is waited for
+    go_on.set()
+    assert runner.close(LONG)
+
+
+def test_what_was_asked_to_be_saved_before_the_end_is_saved(bench: Make, tmp_path: Path) -> None:
+    b = bench()
+    b.until(lambda: b.status.memory_frames > 5)
+    b.engines[0].seconds_per_step = 0.3  # the command waits while a step is taken, and the end is asked for meanwhile
+    b.do(ExportHistory(tmp_path / "past.xyz"))
+    assert b.runner.close(LONG)
+    assert not b.runner.writing
+    assert (tmp_path / "past.xyz").read_text().count("Lattice=") > 5
+
+
 def test_a_runner_that_was_never_started_can_be_closed() -> None:
     assert Bench().runner.close()
 
