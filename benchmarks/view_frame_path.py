@@ -5,9 +5,9 @@
 
 Run it on a display, or under ``xvfb-run -s "-screen 0 2600x1500x24"``. The whole window: one beat of its timer (take
 the newest frame, whole molecules, colours, labels, the upload, and as often as at sixty frames a second new plots of a
-full thermo table, numbers and status), then every paint event of what has changed by it. What the driver does (the 3-D view,
-and with Qt the composing of the window) is not in it. In processor time of the thread, which other programs change
-little, and in time on the wall. Goals: 95th percentile 4 ms at 3,000 agents, 16 ms at 100,000.
+full thermo table, numbers and status), then every paint event of what has changed by it. What the driver does (the
+3-D view, and with Qt the composing of the window) is not in it. In processor time of the thread, which other programs
+change little, and in time on the wall. Goals: 95th percentile 4 ms at 3,000 agents, 16 ms at 100,000.
 """
 
 from __future__ import annotations
