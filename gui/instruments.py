@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from PySide6.QtCore import QObject, Qt, QTimer
@@ -17,6 +17,7 @@ from mldsim.errors import MldsimError
 from mldsim.frames import Frame, Samples, Topology
 from mldsim.gui import exports, theme
 from mldsim.gui.dialogs.save import EXPORTS, SaveDialog
+from mldsim.gui.errand import Errand
 from mldsim.gui.exports import ask
 from mldsim.gui.panels.analyses import AnalysesPanel
 from mldsim.gui.panels.doubt import DoubtPanel
@@ -115,8 +116,7 @@ class Instruments(QObject):
         self._survey: Survey | None = None
         self._model = Looked("", None, None, None)
         self._edit_seen = FITTED
-        self._looker = ThreadPoolExecutor(1, "mldsim-looker")
-        self._looking: Future[Looked] | None = None
+        self._looker: Errand[Looked] = Errand(self._show_loss, share=0.3)
         self._asked = ""
         self._frame_seen: Frame | None = None
         self._looks = LOSS_LOOKS
@@ -162,7 +162,7 @@ class Instruments(QObject):
         """End the threads."""
         self._timer.stop()
         self.survey(None)
-        self._looker.shutdown(wait=False, cancel_futures=True)  # it may be compiling
+        self._looker.forget()
         self.analyst.close()
 
     def colour(self, colours: theme.Colours) -> None:
@@ -216,28 +216,28 @@ class Instruments(QObject):
         self._look_at_loss()
 
     def _look_at_loss(self) -> None:
-        """Show what the other thread has found, and ask it for the next about once in a second."""
+        """Have the loss looked at about once in a second."""
         self._looks += 1
-        if self._looking is not None and self._looking.done():
-            looking, self._looking = self._looking, None
-            try:
-                self._model = looking.result()
-            except MldsimError as error:
-                self._desk.tell(Level.WARNING, str(error))
-                self._model = Looked(self._asked, None, None, None)
-            self.loss.switches.show_model(self._model.model)
-            self.loss.show_loss(self._model.edited, self._model.seen, self._model.fitted_seen)
-        if self._looking is None and self._looks >= LOSS_LOOKS and self.loss.wanted():
-            system = self._desk.controller
-            frame, topology, name, edit = system.frame, system.topology, system.setup.model, system.applied.loss
-            known_all = frame is self._frame_seen and name == self._model.name and edit == self._edit_seen
-            if frame is None or topology is None or known_all:
-                return
-            self._looks, self._frame_seen, self._asked, self._edit_seen = 0, frame, name, edit
-            known = self._model.model if name == self._model.name else None
-            if known is None and name == self._model.name:
-                return  # it could not be read, and was told
-            self._looking = self._looker.submit(_look, name, known, edit, topology, frame)
+        if self._looks < LOSS_LOOKS or not self.loss.wanted():
+            return
+        system = self._desk.controller
+        frame, topology, name, edit = system.frame, system.topology, system.setup.model, system.applied.loss
+        known_all = frame is self._frame_seen and name == self._asked and edit == self._edit_seen
+        if frame is None or topology is None or known_all:
+            return
+        known = self._model.model if name == self._model.name else None
+        if known is None and name == self._model.name:
+            return  # it could not be read, and was told
+        self._looks, self._frame_seen, self._asked, self._edit_seen = 0, frame, name, edit
+        self._looker.ask(partial(_look, name, known, edit, topology, frame))
+
+    def _show_loss(self, found: Looked | MldsimError) -> None:
+        if isinstance(found, MldsimError):
+            self._desk.tell(Level.WARNING, str(found))
+            found = Looked(self._asked, None, None, None)
+        self._model = found
+        self.loss.switches.show_model(found.model)
+        self.loss.show_loss(found.edited, found.seen, found.fitted_seen)
 
     def _ask_doubtful(self) -> None:
         frames = self._runner.status().doubtful_frames

@@ -61,6 +61,7 @@ from mldsim.gui.presets import PresetDesk
 from mldsim.gui.pulse import Pulse
 from mldsim.gui.settings import load_settings, save_settings
 from mldsim.gui.theme import Theme
+from mldsim.gui.turns import Turns
 from mldsim.gui.viewmodel import PACES, pace_text
 from mldsim.gui.viewport import Colouring, Style, Viewport
 from mldsim.gui.viewport.scales import Scale
@@ -134,8 +135,9 @@ class MainWindow(QMainWindow):
             [self.actions_[name] for name in VIEW_TOGGLES], [self.actions_[name] for name in CAMERA_COMMANDS]
         )
         self.agents_panel = AgentsPanel([self.actions_[name] for name in TOUCH])
-        self.plots = ThermoPlots()
-        self.tracks = TrackPlots()
+        self.turns = Turns()
+        self.plots = ThermoPlots(self.turns.ask)
+        self.tracks = TrackPlots(self.turns.ask)
         self.scrubber = Scrubber(self.actions_)
         self.status_bar = StatusBar()
         self._keys: KeysDialog | None = None
@@ -154,6 +156,7 @@ class MainWindow(QMainWindow):
             self.tracks,
             model=lambda: load_model(self.controller.setup.model),
             edit=lambda: self.controller.applied.loss,
+            later=self.turns.ask,
         )
         views = Views(self.picks, self.plots, self.panel, self.status_bar, self.notices, self, self)
         self.controller = Controller(runner, views, setup, parameters)
@@ -784,6 +787,7 @@ class MainWindow(QMainWindow):
     def _beat(self) -> None:
         self.viewport.rest(not on_screen(self))
         self.controller.tick()
+        self.turns.take(every=not self.controller.lively)
 
     def _restore(self) -> None:
         preferences = self.preferences

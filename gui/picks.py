@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mldsim.dissection import dissect
+from mldsim.dissection import Dissection, dissect
 from mldsim.edits import FITTED, LossEdit
 from mldsim.errors import MldsimError
 from mldsim.frames import Frame, Topology
+from mldsim.gui.errand import Errand
 from mldsim.gui.panels.agents import AgentsPanel
 from mldsim.gui.picked import Reading, figure, pick, region
 from mldsim.gui.plots.tracks import TrackPlots
+from mldsim.gui.turns import Later, at_once
 from mldsim.gui.viewport import Viewport
 from mldsim.loss import LossModel
 from mldsim.molecules import molecules_of
@@ -22,8 +26,29 @@ from mldsim.molecules import molecules_of
 TEXT_INTERVAL = 0.2
 """Seconds between two updates of numbers: faster, and they cannot be read."""
 
-SHARE = 0.1
-"""Of the window's time that taking a loss apart may cost."""
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """A model as it was fitted, and the loss of an agent taken apart; None where that cannot be done."""
+
+    model: LossModel
+    parts: Dissection | None
+
+
+def take_apart(
+    known: LossModel | None,
+    load: Callable[[], LossModel],
+    edit: LossEdit,
+    topology: Topology,
+    frame: Frame,
+    agent: int,
+) -> Apart:
+    """Take the loss of an agent apart; raises MldsimError where there is no model."""
+    model = known or load()
+    edited = edit.of(model)
+    if edited.symbols != topology.symbols or (frame.box < edited.cutoff).any():
+        return Apart(model, None)
+    return Apart(model, dissect(edited, topology.species, frame.positions, frame.box, agent))
 
 
 class Picks:
@@ -40,6 +65,8 @@ class Picks:
         Seconds, monotonic.
     edit : callable
         What is changed of the loss now.
+    later : Later
+        Draws numbers and plots when their turn has come.
     """
 
     def __init__(
@@ -50,14 +77,16 @@ class Picks:
         model: Callable[[], LossModel],
         clock: Callable[[], float] = time.perf_counter,
         edit: Callable[[], LossEdit] = lambda: FITTED,
+        later: Later = at_once,
     ) -> None:
         self._viewport, self._panel, self._tracks = viewport, panel, tracks
         self._model_now, self._edit_now = model, edit
-        self._clock = clock
+        self._clock, self._later = clock, later
+        self._apart: Errand[Apart] = Errand(self._show_apart)
         self._model: LossModel | None = None
         self._topology: Topology | None = None
         self._frame: Frame | None = None
-        self._numbers_at = self._parts_at = -np.inf
+        self._numbers_at = -np.inf
         self.picked: tuple[int, ...] = ()
         viewport.clicked.connect(lambda agent: self.pick(pick(self.picked, agent, add=False)))
         viewport.added.connect(lambda agent: self.pick(pick(self.picked, agent, add=True)))
@@ -105,7 +134,8 @@ class Picks:
         self.picked = picked
         self._viewport.mark(picked, figure(topology, picked) if topology is not None else None)
         self._panel.show_picked(picked)
-        self._numbers_at = self._parts_at = -np.inf
+        self._numbers_at = -np.inf
+        self._apart.forget()
         if self._frame is not None:
             self._show_numbers(self._frame)
 
@@ -133,29 +163,23 @@ class Picks:
     # --- inside ---
 
     def _show_numbers(self, frame: Frame) -> None:
-        now = self._clock()
-        self._numbers_at = now
+        self._numbers_at = self._clock()
         self._tracks.draw()
-        if not self.picked or not self._panel.isVisible():
-            return
-        self._panel.show_frame(frame)
-        if now < self._parts_at:
-            return
-        self._show_parts(frame)
-        after = self._clock()
-        self._parts_at = after + (after - now) * (1.0 / SHARE - 1.0)
+        if self.picked and self._panel.isVisible():
+            self._later(self, partial(self._show_picked, self.picked, frame))
 
-    def _show_parts(self, frame: Frame) -> None:
+    def _show_picked(self, picked: tuple[int, ...], frame: Frame) -> None:
         topology = self._topology
-        assert topology is not None
-        try:
-            if self._model is None:
-                self._model = self._model_now()
-            model = self._edit_now().of(self._model)
-            if model.symbols == topology.symbols and (frame.box >= model.cutoff).all():
-                parts = dissect(model, topology.species, frame.positions, frame.box, self.picked[-1])
-                self._panel.show_dissection(parts)
-                return
-        except MldsimError:  # the file of the model went away
-            pass
-        self._panel.show_dissection(None)
+        if picked != self.picked or topology is None:
+            return  # another was picked meanwhile
+        self._panel.show_frame(frame)
+        self._apart.ask(
+            partial(take_apart, self._model, self._model_now, self._edit_now(), topology, frame, picked[-1])
+        )
+
+    def _show_apart(self, apart: Apart | MldsimError) -> None:
+        if isinstance(apart, MldsimError):  # the file of the model went away
+            self._panel.show_dissection(None)
+        else:
+            self._model = apart.model
+            self._panel.show_dissection(apart.parts)

@@ -96,9 +96,18 @@ class Stroke(pg.PlotCurveItem):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__(antialias=True, skipFiniteCheck=True)
+        self._look: tuple[Pen, theme.Colours] | None = None
+
+    def boundingRect(self) -> QRectF:  # noqa: N802
+        """What is in view: a curve is not looked through for its own bounds each time it is painted."""
+        view = self.getViewBox()
+        return QRectF() if view is None else view.viewRect()
 
     def look(self, look: Pen, colours: theme.Colours) -> None:
         """Draw it like this."""
+        if self._look == (look, colours):
+            return
+        self._look = (look, colours)
         self.setSegmentedLineMode("on" if look.width > 1.0 and not look.dashed else "off")
         self.setPen(stroke(look, colours) if look.opacity else None)
 

@@ -18,6 +18,7 @@ from mldsim.gui import theme
 from mldsim.gui.panels.fields import FlatButton
 from mldsim.gui.panels.panel import is_seen
 from mldsim.gui.plots.plot import HEADROOM, Pen, Plot, Range, StayingMenu, Stroke, checked_action
+from mldsim.gui.turns import Later, at_once
 from mldsim.gui.viewmodel import (
     COLUMNS,
     RUNNING_MEAN,
@@ -35,7 +36,7 @@ Line = tuple[Array, Array]
 """Times in ps, and values."""
 
 LEAST_POINTS = 100
-"""Buckets per curve in the narrowest plot; in others one per pixel, so that thinning cannot be seen."""
+"""Buckets per curve in the narrowest plot; in others one for two pixels, each with its least and greatest value."""
 
 MINIMUM_SPAN = 0.05
 """Shortest time axis in ps: a run that has just begun is not stretched over the whole plot."""
@@ -79,6 +80,8 @@ class TimePlot(Plot):
         self._time_range: Range = (0.0, MINIMUM_SPAN)
         self._value_range: Range = (0.0, 0.0)
         self._shown_ranges: tuple[Range, Range] | None = None
+        self.later: Later = at_once
+        """When what was computed is drawn."""
         self._set_labels("Time (ps)", quantity)
 
     def curves(self) -> Mapping[str, Curve]:
@@ -98,7 +101,7 @@ class TimePlot(Plot):
             self._write_legend()
             for side in ("left", "bottom"):  # an empty plot has no numbers
                 self._graph.getPlotItem().getAxis(side).setStyle(showValues=bool(data))
-        self._draw()
+        self.later((self, "draw"), self._draw)
 
     def smooth(self, smoothing: Smoothing, window_ps: float) -> None:
         """Say what of the curves is drawn, and over how long they are smoothed."""
@@ -191,7 +194,7 @@ class TimePlot(Plot):
             last = max(float(curve.x[-1]) for curve in filled.values())
             self._time_range = time_range(self._time_range, first, last)
         low, high = self._time_range if self._following else self._box.viewRange()[0]
-        points = max(LEAST_POINTS, round(self._box.width()))
+        points = max(LEAST_POINTS, round(0.5 * self._box.width()))
         extremes: list[float] = list(self.lines)
         for order, (name, curve) in enumerate(self._series.items()):
             if name not in self._items:
@@ -345,10 +348,17 @@ class ThermoPlot(TimePlot):
 
 
 class ThermoPlots(QWidget):
-    """The plots of a run: temperature, energy, and one that begins with the losses of the species."""
+    """The plots of a run: temperature, energy, and one that begins with the losses of the species.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    later : Later
+        Draws each plot when its turn has come.
+    """
+
+    def __init__(self, later: Later = at_once) -> None:
         super().__init__()
+        self._later = later
         self.setObjectName("panel")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self.temperature = ThermoPlot(("temperature", "target"), Smoothing.BOTH)
@@ -359,6 +369,7 @@ class ThermoPlots(QWidget):
         row.setContentsMargins(4, 6, 4, 2)
         row.setSpacing(6)
         for plot in self.plots.values():
+            plot.later = later
             row.addWidget(plot, 1)
 
     def wanted(self) -> bool:
@@ -368,7 +379,7 @@ class ThermoPlots(QWidget):
     def show_curves(self, curves: Curves | None) -> None:
         """Draw a run; None empties the plots."""
         for plot in self.plots.values():
-            plot.show_run(curves)
+            self._later(plot, partial(plot.show_run, curves))
 
     def freeze(self, *, on: bool) -> None:
         """Let all plots stand, or none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
@@ -14,6 +15,7 @@ from mldsim.gui.panels.panel import is_seen
 from mldsim.gui.picked import Reading, Series
 from mldsim.gui.plots.plot import Pen
 from mldsim.gui.plots.thermo import TimePlot
+from mldsim.gui.turns import Later, at_once
 
 MOST_TRACKS = 4
 """Plots side by side; the oldest gives way."""
@@ -37,13 +39,19 @@ class TrackPlots(QWidget):
     -------
     changed() : there are more or fewer plots
     export_asked(Export) : something is to be saved
+
+    Parameters
+    ----------
+    later : Later
+        Draws each plot when its turn has come.
     """
 
     changed = Signal()
     export_asked = Signal(object)
 
-    def __init__(self) -> None:
+    def __init__(self, later: Later = at_once) -> None:
         super().__init__()
+        self._later = later
         self.setObjectName("panel")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self._colours = theme.COLOURS[theme.Theme.DARK]
@@ -116,6 +124,10 @@ class TrackPlots(QWidget):
         if not is_seen(self):
             return
         for track in self._tracks:
+            self._later(track.plot, partial(self._draw_one, track))
+
+    def _draw_one(self, track: _Track) -> None:
+        if any(one is track for one in self._tracks):
             times, values = track.series.columns()
             track.plot.show_data({track.reading.title: (times * 1e-3, values)} if len(times) else {})
 

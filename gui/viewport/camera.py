@@ -48,6 +48,13 @@ class Sight:
     pixel: float
     fog: tuple[float, float]
 
+    def project(self, points: NDArray[np.float64], width: float, height: float) -> NDArray[np.float64]:
+        """As `Camera.project`."""
+        matrix = self.projection @ self.view
+        clip = points @ matrix[:, :3].T + matrix[:, 3]
+        scaled = clip[:, :2] / clip[:, 3:]
+        return np.stack([(1 + scaled[:, 0]) * 0.5 * width, (1 - scaled[:, 1]) * 0.5 * height], axis=1)
+
 
 @dataclass(frozen=True, slots=True)
 class Gaze:
@@ -87,6 +94,7 @@ class Camera:
     field_of_view: float = 35.0
     orthographic: bool = False
     _framed: tuple[float, float] = field(default=(-62.0, 17.0), init=False)
+    _stood: tuple[object, Vector] = field(default=(None, np.zeros(3)), init=False)
 
     HOME = (-62.0, 17.0)
     FILLED = 0.88
@@ -146,11 +154,9 @@ class Camera:
     def rotation(self) -> NDArray[np.float64]:
         """Rows: the directions to the right, upwards, and towards the viewer, (3, 3)."""
         azimuth, elevation = math.radians(self.azimuth), math.radians(self.elevation)
-        right = np.array([-math.sin(azimuth), math.cos(azimuth), 0.0])
-        back = np.array(
-            [math.cos(elevation) * math.cos(azimuth), math.cos(elevation) * math.sin(azimuth), math.sin(elevation)]
-        )
-        return np.stack([right, np.cross(back, right), back])
+        east, north = math.cos(azimuth), math.sin(azimuth)
+        flat, high = math.cos(elevation), math.sin(elevation)
+        return np.array([[-north, east, 0.0], [-high * east, -high * north, flat], [flat * east, flat * north, high]])
 
     def distance(self, aspect: float) -> float:
         """From the camera to its target, angstrom."""
@@ -184,11 +190,7 @@ class Camera:
 
     def project(self, points: NDArray[np.float64], width: float, height: float) -> NDArray[np.float64]:
         """Where points appear, (n, 2) float64 pixels from the upper left corner; points before the camera only."""
-        sight = self.sight(width, height)
-        homogeneous = np.concatenate([points, np.ones((len(points), 1))], axis=1)
-        clip = homogeneous @ (sight.projection @ sight.view).T
-        scaled = clip[:, :2] / clip[:, 3:]
-        return np.stack([(1 + scaled[:, 0]) * 0.5 * width, (1 - scaled[:, 1]) * 0.5 * height], axis=1)
+        return self.sight(width, height).project(points, width, height)
 
     def ray(self, x: float, y: float, width: float, height: float) -> tuple[Vector, Vector]:
         """The line of sight through a pixel: its origin, (3,) angstrom, and its direction, (3,) of length one."""
@@ -219,6 +221,13 @@ class Camera:
         camera at (a, b, d) if |y - b| <= (d - z) tan, tan being the tangent of half the angle to be filled; so
         max(y + z tan) and max(-y + z tan) give b as half their difference, and d tan as half their sum.
         """
+        seen = (self._framed, tuple(self.half.tolist()), self.field_of_view, self.orthographic, aspect)
+        if seen != self._stood[0]:  # asked for several times a picture, and the same for most pictures
+            self._stood = (seen, self._framing(aspect))
+        return self._stood[1] / self.magnification
+
+    def _framing(self, aspect: float) -> Vector:
+        """Where it stands at magnification 1."""
         turned = Camera(azimuth=self._framed[0], elevation=self._framed[1]).rotation()
         signs = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
         corners = (signs * (self.half + 0.3)) @ turned.T
@@ -232,4 +241,4 @@ class Camera:
         for _ in range(4):
             slopes = (places - beside) / (distance - depths)
             beside = beside + 0.5 * distance * (slopes.max(axis=0) + slopes.min(axis=0))
-        return np.array([*beside, distance]) / self.magnification
+        return np.array([*beside, distance])

@@ -4,11 +4,21 @@ rest of the window, in the view and in saved pictures alike."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QColor, QFont, QFontMetricsF, QLinearGradient, QPainter, QPen, QRadialGradient
+from PySide6.QtGui import (
+    QColor,
+    QFont,
+    QFontMetricsF,
+    QGuiApplication,
+    QLinearGradient,
+    QPainter,
+    QPen,
+    QRadialGradient,
+)
 
 from mldsim.gui.viewport.colours import RGB, ViewColours
 from mldsim.gui.viewport.scales import Scale
@@ -59,9 +69,34 @@ class Marks:
     arrows: tuple[tuple[Place, Place, str, RGB], ...] = ()
     springs: tuple[tuple[Place, Place, str], ...] = ()
 
+    def bounds(self) -> QRectF:
+        """A rectangle that holds all of them."""
+        room = QRectF()
+        for place, radius, text in self.rings:
+            room |= _around(place, radius + _REACH, text)
+        for place in self.path:
+            room |= _around(place, _REACH, "")
+        if self.note is not None:
+            room |= _around(self.note[0], _REACH, self.note[1])
+        for start, end, text, _ in self.arrows:
+            room |= _around(start, _REACH, "") | _around(end, _REACH, text)
+        for start, end, text in self.springs:
+            room |= _around(start, _REACH, "") | _around(end, _REACH, text)
+        return room
+
+
+_REACH = 24.0
+"""Pixels around a place: half a plate of words, the barbs of an arrow."""
+
+
+def _around(place: Place, reach: float, text: str) -> QRectF:
+    return QRectF(place[0] - reach, place[1] - reach, 2 * reach + _TEXT * len(text), 2 * reach)
+
 
 _MARGIN = 16.0
 _TEXT = 13.0
+_CORNER = 320.0
+"""Pixels from the upper left corner, to the right and down, that a legend can reach."""
 _AXES = (("x", "#ef6a5c"), ("y", "#4fb06d"), ("z", "#4f8df0"))
 
 
@@ -85,10 +120,11 @@ class Overlay:
     message: str | None
     marks: Marks = Marks()
 
-    def paint(self, painter: QPainter, width: float, height: float, scale: float) -> None:
+    def paint(self, painter: QPainter, width: float, height: float, scale: float, part: QRectF | None = None) -> None:
         """Draw into a picture of so many of the painter's units.
 
-        `scale` is the size of text and swatches: 1 in the window, more in a picture that is larger than it.
+        `scale` is the size of text and swatches: 1 in the window, more in a picture that is larger than it. What does
+        not touch `part` may be left out.
         """
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setRenderHint(QPainter.RenderHint.TextAntialiasing)
@@ -96,11 +132,12 @@ class Overlay:
         painter.scale(scale, scale)
         width, height = width / scale, height / scale
         self._paint_marks(painter)
-        if isinstance(self.legend, KindLegend):
-            self._paint_kinds(painter, self.legend)
-        elif isinstance(self.legend, ScaleLegend):
-            self._paint_scale(painter, self.legend)
-        if self.axes is not None:
+        if part is None or part.intersects(QRectF(0, 0, _CORNER, _CORNER)):
+            if isinstance(self.legend, KindLegend):
+                self._paint_kinds(painter, self.legend)
+            elif isinstance(self.legend, ScaleLegend):
+                self._paint_scale(painter, self.legend)
+        if self.axes is not None and (part is None or part.intersects(QRectF(0, height - 96, 96, 96))):
             self._paint_axes(painter, self.axes, height)
         if self.message:
             self._paint_message(painter, self.message, width, height)
@@ -274,6 +311,11 @@ def _colour(rgb: RGB) -> QColor:
 
 def _font(pixels: float, *, bold: bool = False) -> QFont:
     # The painter is scaled, so that one design serves window and picture: pixels of the design, not of the screen.
+    return _made_font(QGuiApplication.font().toString(), pixels, bold)
+
+
+@lru_cache(maxsize=16)
+def _made_font(_of: str, pixels: float, bold: bool) -> QFont:
     font = QFont()
     font.setPixelSize(round(pixels))
     font.setWeight(QFont.Weight.DemiBold if bold else QFont.Weight.Normal)

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import enum
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mldsim.analysis.water import HydrogenBonds
-from mldsim.errors import InputError
-from mldsim.frames import Frame, Topology
-from mldsim.gui.viewport.molecules import Molecules
+from mldsim.frames import Frame
 
 Array = NDArray[np.float64]
 
@@ -81,51 +77,3 @@ QUANTITIES: dict[Colouring, Quantity] = {
 
 MOST_BONDS = 5
 """Hydrogen bonds of a molecule that have a colour of their own; more have that of so many."""
-
-
-class BondCount:
-    """The hydrogen bonds of a system, found anew often enough to be seen, and seldom enough to be cheap.
-
-    Parameters
-    ----------
-    topology : Topology
-    molecules : Molecules
-    clock : callable
-        Seconds, monotonic.
-    """
-
-    SHARE = 0.1
-    """Of the time of the window's thread."""
-
-    def __init__(
-        self, topology: Topology, molecules: Molecules, clock: Callable[[], float] = time.perf_counter
-    ) -> None:
-        self._finder = HydrogenBonds(topology)
-        self._molecules = molecules
-        self._clock = clock
-        self._next = -np.inf
-        self._seen: Frame | None = None
-        self._pairs = np.empty((0, 2), np.intp)
-        self._tells = True
-
-    def pairs(self, frame: Frame) -> NDArray[np.intp]:
-        """The hydrogen and the accepting oxygen of every bond, (n_bonds, 2); of this frame or of one just before."""
-        begun = self._clock()
-        if frame is self._seen or begun < self._next:
-            return self._pairs
-        self._seen = frame
-        try:
-            self._pairs, self._tells = self._finder.pairs(frame), True
-        except InputError:  # the box is too small to tell
-            self._pairs, self._tells = np.empty((0, 2), np.intp), False
-        now = self._clock()
-        self._next = now + (now - begun) * (1.0 / self.SHARE - 1.0)
-        return self._pairs
-
-    def of_molecules(self, frame: Frame) -> Array:
-        """How many bonds each agent's molecule takes part in, (n_agents,) float64; NaN where one cannot tell."""
-        molecule = self._molecules.molecule
-        ends = molecule[self.pairs(frame).ravel()]
-        if not self._tells:
-            return np.full(len(molecule), np.nan)
-        return np.bincount(ends, minlength=len(self._molecules.reference))[molecule].astype(float)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QObject, QPointF, Qt, QTimer, Signal
-from PySide6.QtGui import QImage, QMouseEvent, QPainter, QPaintEvent, QWheelEvent
+from PySide6.QtCore import QObject, QPointF, QRectF, Qt, QTimer, Signal
+from PySide6.QtGui import QImage, QMouseEvent, QPainter, QPaintEvent, QResizeEvent, QWheelEvent
 from PySide6.QtWidgets import QGridLayout, QLabel, QWidget
 
 from mldsim.analysis.periodic import nearest
@@ -16,11 +16,12 @@ from mldsim.frames import Frame, Topology
 from mldsim.gui.theme import Theme
 from mldsim.gui.viewport.camera import Axis, Camera, Gaze, Sight
 from mldsim.gui.viewport.colours import BOND_RADIUS, RGB, VIEW_COLOURS, Style, element_colour, sphere_radius
+from mldsim.gui.viewport.hydrogen_bonds import BondCount
 from mldsim.gui.viewport.molecules import Molecules
 from mldsim.gui.viewport.opengl import unusable_reason
 from mldsim.gui.viewport.overlay import KindLegend, Legend, Marks, Overlay, Place, ScaleLegend
 from mldsim.gui.viewport.picking import first_hit
-from mldsim.gui.viewport.quantities import MOST_BONDS, QUANTITIES, BondCount, Colouring
+from mldsim.gui.viewport.quantities import MOST_BONDS, QUANTITIES, Colouring
 from mldsim.gui.viewport.scales import Scale, ScaleRange, apart_colours, scale_labels, step_table
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class Viewport(QObject):
         self._figure: Reading | None = None
         self._followed: int | None = None
         self._springs_shown = False
+        self._marks_shown: Marks | None = None
         self._resting = False
         self._box = 2.0 * self.camera.half
         self._frame: Frame | None = None
@@ -135,7 +137,9 @@ class Viewport(QObject):
         """
         self._topology = topology
         self._molecules = Molecules.of(topology)
-        self._bond_count = BondCount(topology, self._molecules)
+        if self._bond_count is not None:
+            self._bond_count.forget()
+        self._bond_count = BondCount(topology, self._molecules, self._show_new_bonds)
         self._frame = None
         self._picked, self._figure, self._followed = (), None, None
         self._begin_scale()
@@ -392,7 +396,9 @@ class Viewport(QObject):
             )
         if self._canvas is None:
             raise WorkFailed("The picture could not be drawn, because the 3-D view has no OpenGL here.")
-        if self._resting and self._frame is not None:
+        if self._frame is not None and (self._resting or self._bonds_seen):
+            if self._bonds_seen and self._bond_count is not None:
+                self._bond_count.find(self._frame)
             self._show(self._frame)
         # As large, seen as a whole, as in the window: text and lines grow with the picture.
         scale = max(0.5, min(width, height) / max(min(self._size()), 240.0))
@@ -450,8 +456,25 @@ class Viewport(QObject):
         self._canvas.set_hydrogen_bonds(self._bond_lines(frame) if self._show_hydrogen_bonds else None)
         if self._picked or frame.pull is not None or self._springs_shown:
             self._springs_shown = frame.pull is not None
-            self._surface.update()
+            self._move_marks()
         self._canvas.upload()
+
+    def _move_marks(self) -> None:
+        """Paint anew where marks were and are."""
+        before = self._marks_shown
+        self._marks_shown = self._marks(*self._size())
+        if before is None:
+            self._surface.update()
+        else:
+            self._surface.update((before.bounds() | self._marks_shown.bounds()).toAlignedRect())
+
+    def _show_new_bonds(self) -> None:
+        if self._bonds_seen and not self._resting:
+            self._reshow()
+
+    @property
+    def _bonds_seen(self) -> bool:
+        return self._show_hydrogen_bonds or self._colouring is Colouring.HYDROGEN_BONDS
 
     def _bond_lines(self, frame: Frame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Both ends of each hydrogen bond: its hydrogen, and the nearest image of the oxygen that accepts it."""
@@ -493,6 +516,7 @@ class Viewport(QObject):
         return np.asarray(grid[np.argsort(np.abs(grid).sum(axis=1), kind="stable")] * self._box)
 
     def _refresh(self) -> None:
+        self._marks_shown = None
         if self._canvas is not None:
             self._canvas.update()
             self._surface.update()
@@ -520,11 +544,11 @@ class Viewport(QObject):
         heading = QUANTITIES[self._colouring].heading
         return ScaleLegend(heading, rows or (("no values", "", ""),), self._scales[self._colouring])
 
-    def _overlay(self, message: str | None, width: float, height: float) -> Overlay:
-        """What is written over a picture of so many pixels of the design."""
+    def _overlay(self, message: str | None, width: float, height: float, marks: Marks | None = None) -> Overlay:
+        """What is written over a picture of so many pixels of the design; `marks` where they are known already."""
         self._legend = self._make_legend()
         axes = self.camera.rotation().T if self._show_axes else None
-        return Overlay(VIEW_COLOURS[self._theme], self._legend, axes, message, self._marks(width, height))
+        return Overlay(VIEW_COLOURS[self._theme], self._legend, axes, message, marks or self._marks(width, height))
 
     def _places(self) -> NDArray[np.float64]:
         """Picked agents, (n, 3) angstrom from the centre of the box: each in the image nearest to the one before."""
@@ -565,7 +589,7 @@ class Viewport(QObject):
         depths = self._depths(points, sight)
         if (depths < 0.5).any():  # behind the eye
             return Marks(springs=springs)
-        at = [(float(x), float(y)) for x, y in self.camera.project(points, width, height)]
+        at = [(float(x), float(y)) for x, y in sight.project(points, width, height)]
         pixels = 1.0 / (sight.pixel * (depths if sight.perspective else np.ones_like(depths)))
         radii = self._radii[list(self._picked)] * pixels[:-1]
         several = len(self._picked) > 1
@@ -628,11 +652,16 @@ class _Surface(QWidget):
         # A style sheet of the window may give widgets a ground; this one has to stay clear.
         self.setStyleSheet("background: transparent;")
 
-    def paintEvent(self, _event: QPaintEvent) -> None:  # noqa: N802 (Qt's name)
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802 (Qt's name)
         painter = QPainter(self)
         view, width, height = self._viewport, self.width(), self.height()
-        view._overlay(view._message, width, height).paint(painter, width, height, 1.0)
+        overlay = view._overlay(view._message, width, height, view._marks_shown)
+        overlay.paint(painter, width, height, 1.0, QRectF(event.rect()))
         painter.end()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 (Qt's name)
+        self._viewport._marks_shown = None
+        super().resizeEvent(event)
 
     def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: N802 (Qt's name)
         self._last, self._moved = event.position(), 0.0

@@ -147,8 +147,9 @@ def test_a_click_in_the_view_tells_of_the_agent_and_a_second_with_shift_measures
     assert desk.panel.figure_value.text().endswith(" Å")
 
 
-def test_the_loss_is_split_and_adds_up(desk):
+def test_the_loss_is_split_and_adds_up(desk, qtbot):
     desk.pick((3,))
+    qtbot.waitUntil(lambda: bool(desk.panel.terms.rows()), timeout=60000)  # it is taken apart in another thread
     terms, shares = dict(desk.panel.terms.rows()), dict(desk.panel.neighbours.rows())
     assert "Linear" in terms
     assert "Quadratic, rank 0" in terms

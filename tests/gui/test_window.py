@@ -416,13 +416,20 @@ def test_a_picture_is_saved_at_the_size_asked_for(open_window, home, pixels):
     image = QImage(str(home / "p.png"))
     assert (image.width(), image.height()) == (640, 400)
     desk.window.save_picture(home / "nowhere" / "p.png", 64, 64)
-    assert any("cannot be written" in text for text in desk.window.notices.texts())
+    assert any("could not be written" in text for text in desk.window.notices.texts())
 
 
 def test_a_colouring_is_tried_while_the_mouse_is_over_it_and_kept_when_chosen(open_window, pixels):
     desk = open_window(paused=True)
     window, choice = desk.window, desk.window.view_panel.colouring
     desk.wait(lambda: window.controller.frame is not None)
+
+    def still() -> bool:
+        seen = pixels(window.viewport.widget)
+        desk.qtbot.wait(150)
+        return np.array_equal(pixels(window.viewport.widget), seen)
+
+    desk.wait(still)
     by_element = pixels(window.viewport.widget)
     choice.highlighted.emit(choice.findData(Colouring.LOSS))
     assert not np.array_equal(pixels(window.viewport.widget), by_element)
