@@ -135,7 +135,7 @@ SPECS: dict[str, Spec] = {
         "Preferences…", "Theme, folder, model at the start, threads, memory", ("Ctrl+,",), group="Files"
     ),
     "movie": Spec(
-        "Make movie…", "Draw a trajectory, picture after picture, into an MP4 or a GIF", ("Ctrl+M",), "movie",
+        "Make movie…", "Draw a trajectory into an MP4 or a GIF, or record the view while it runs", ("Ctrl+M",), "movie",
         group="Files",
     ),
     "quit": Spec("Quit", "Finish the recording and close the window", ("Ctrl+Q",), group="Files"),

@@ -113,7 +113,9 @@ class TwoPanel(QWidget):
             self.model.addItem(name, name)
         self.model.show_data("water-paper" if "water-paper" in models else models[0])
         self.model.setToolTip("<p>The loss that the agents at the right descend.</p>")
+        self.model.setAccessibleName("Model at the right")
         self.scope = Choice()
+        self.scope.setAccessibleName("Scope at the right")
         self.scope.addItem("Scope as fitted", None)
         for scope, name in SCOPE_NAMES.items():
             self.scope.addItem(f"{name} scope", scope)

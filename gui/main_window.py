@@ -39,11 +39,11 @@ from mldsim.gui.dialogs.keys import KeysDialog
 from mldsim.gui.dialogs.palette import Palette
 from mldsim.gui.dialogs.preferences import PreferencesDialog
 from mldsim.gui.dialogs.run import RunDialog
-from mldsim.gui.dialogs.save import EXPORTS, MovieDialog, PictureDialog, RecordDialog, SaveDialog
+from mldsim.gui.dialogs.save import EXPORTS, LiveMovieDialog, MovieDialog, PictureDialog, RecordDialog, SaveDialog
 from mldsim.gui.dialogs.schedule import ScheduleDialog
 from mldsim.gui.fitting import Fitting
 from mldsim.gui.instruments import Instruments
-from mldsim.gui.movies import MovieMaker
+from mldsim.gui.movies import LiveMovie, MovieMaker
 from mldsim.gui.opening import Opening, open_file
 from mldsim.gui.panels.agents import AgentsPanel
 from mldsim.gui.panels.fields import Choice
@@ -143,6 +143,7 @@ class MainWindow(QMainWindow):
         self._keys: KeysDialog | None = None
         self._about: AboutDialog | None = None
         self._recording: Path | None = None
+        self._live_movie: LiveMovie | None = None
 
         self._build_centre()
         self._build_docks()
@@ -372,13 +373,24 @@ class MainWindow(QMainWindow):
         self.open_dialog(dialog, save)
 
     def ask_movie(self) -> None:
-        """Ask for a movie of the trajectory that is watched."""
-        playback = self.controller.playback
-        if playback is None or playback.n_frames < 2:
-            text = "A movie is made of a trajectory: open one, or look back (Ctrl+B) at what is in memory of this run."
-            self.notices.show_notice(Level.INFO, text)
+        """Ask for a movie of the trajectory that is watched, or of the view from now on; or stop that."""
+        if self._live_movie is not None:
+            self._live_movie.stop()
             return
+        playback = self.controller.playback
         size = self.viewport.widget.size() * self.devicePixelRatioF()
+        if playback is None:
+            live = LiveMovieDialog(self, self.new_file("mp4"), size.width(), size.height())
+
+            def record() -> None:
+                self.remember_folder(live.output.path)
+                self.record_movie(live.output.path, *live.size_pixels, live.rate)
+
+            self.open_dialog(live, record)
+            return
+        if playback.n_frames < 2:
+            self.notices.show_notice(Level.INFO, "A movie needs a trajectory of two frames at least.")
+            return
         dialog = MovieDialog(self, self.new_file("mp4"), playback, size.width(), size.height())
 
         def make() -> None:
@@ -401,6 +413,26 @@ class MainWindow(QMainWindow):
         maker = MovieMaker(self, self.viewport, self.picks.set_frame, footage.again(), frames, file, width, height)
         maker.ended.connect(self._end_movie)
         maker.start()
+
+    def record_movie(self, path: Path, width: int, height: int, rate: int) -> None:
+        """Take pictures of the view from now on, until `ask_movie` stops it."""
+        if self._live_movie is not None:
+            return
+        try:
+            file = MovieFile(path, width, height, rate)
+        except MldsimError as error:
+            self.notices.show_notice(Level.ERROR, str(error))
+            return
+        self._live_movie = LiveMovie(self, self.viewport, file, width, height, rate)
+        self._live_movie.progressed.connect(self.status_bar.show_movie)
+        self._live_movie.ended.connect(self._end_live_movie)
+        self.actions_.retitle("movie", "Stop the movie", "Stop the movie", f"Finish {path.name}")
+
+    def _end_live_movie(self, level: Level, text: str) -> None:
+        self._live_movie = None
+        self.status_bar.show_movie("")
+        self.actions_.retitle("movie", SPECS["movie"].text, SPECS["movie"].text, SPECS["movie"].tip)
+        self.notices.show_notice(level, text)
 
     def _end_movie(self, level: Level, text: str) -> None:
         self.controller.hold(False)
@@ -523,6 +555,8 @@ class MainWindow(QMainWindow):
         # The window goes at once; what the recorder still has to write is written behind it.
         self.hide()
         QGuiApplication.sync()
+        if self._live_movie is not None:
+            self._live_movie.finish()
         self.instruments.close()
         self.fitting.close()
         self.comparing.close()
@@ -607,6 +641,7 @@ class MainWindow(QMainWindow):
         bar.addSeparator()
         self.pace = Choice()
         self.pace.setObjectName("pace")
+        self.pace.setAccessibleName("Speed")
         self.pace.setToolTip(
             "<p>How much simulated time passes per second, from slow motion to flat out (+ and -). The time step is "
             "never stretched; what the machine makes of it stands beside.</p>"

@@ -1,8 +1,11 @@
-"""Draws a movie: frame after frame of a trajectory, as the view shows them, each exactly as it is in the file."""
+"""Movies: of a trajectory, frame after frame, each exactly as it is in the file; and of the view as it is seen."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
@@ -21,6 +24,9 @@ WAITING = 8
 """Pictures that may wait for the encoder."""
 
 AGAIN_MS = 5
+
+DRAWING = 0.4
+"""Of the window's time that pictures of a live movie may take."""
 
 
 class MovieMaker(QObject):
@@ -122,17 +128,114 @@ class MovieMaker(QObject):
         self._footage.close()
         self.progress.close()
         self.progress.deleteLater()
-        error = self._recorder.error
-        if self._problem and not self._recorder.written:
-            self.ended.emit(Level.ERROR, self._problem)
-        elif error is not None:
-            self.ended.emit(Level.ERROR, str(error))
-        elif self._problem:
-            self.ended.emit(Level.WARNING, f"{self._problem} The movie ends before: {self._file.path}.")
-        else:
-            pictures = f"{self._recorder.written} pictures" if self._recorder.written != 1 else "1 picture"
-            self.ended.emit(Level.INFO, f"A movie of {pictures} was saved as {self._file.path}.")
+        self.ended.emit(*outcome(self._recorder, self._file.path, self._problem))
         self.deleteLater()
+
+
+class LiveMovie(QObject):
+    """Takes pictures of the view as it is seen, at the speed of the clock on the wall, until it is stopped.
+
+    Where a picture takes longer than it is seen for, or the encoder is behind, it stays longer in the movie. Drawing
+    takes at most a part of the window's time, so that the window goes on answering.
+
+    Signals
+    -------
+    ended(Level, str) : it is over, and why; the movie holds all pictures until then
+    progressed(str) : how long it is
+
+    Parameters
+    ----------
+    window : QWidget
+    viewport : Viewport
+    file : MovieFile
+    width, height : int
+        Of a picture, pixels.
+    rate : int
+        Pictures per second.
+    clock : callable
+        Seconds, monotonic.
+    """
+
+    ended = Signal(object, str)
+    progressed = Signal(str)
+
+    def __init__(
+        self,
+        window: QWidget,
+        viewport: Viewport,
+        file: MovieFile,
+        width: int,
+        height: int,
+        rate: int,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        super().__init__(window)
+        self._viewport, self._file, self._size, self._rate, self._clock = viewport, file, (width, height), rate, clock
+        self._recorder: Recorder[Picture] = Recorder(file, WAITING)
+        self._latest: Picture | None = None
+        self._begun = self._next = clock()
+        self._taken = 0
+        self._problem = ""
+        self._stopping = False
+        self._timer = QTimer(self)
+        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
+        self._timer.setInterval(max(AGAIN_MS, round(500 / rate)))
+        self._timer.timeout.connect(self._work)
+        self._timer.start()
+
+    @property
+    def path(self) -> Path:
+        """Of the movie."""
+        return self._file.path
+
+    def stop(self) -> None:
+        """End here; `ended` comes when all is written."""
+        self._stopping = True
+
+    def finish(self) -> None:
+        """End here, and wait until all is written."""
+        self._timer.stop()
+        with suppress(MldsimError):
+            self._recorder.close()
+
+    # --- inside ---
+
+    def _work(self) -> None:
+        """A picture, if one is due; or one look at the encoder."""
+        try:
+            if self._stopping:
+                self._recorder.finish()
+                if self._recorder.done:
+                    self._end()
+                return
+            now = self._clock()
+            due = 1 + int((now - self._begun) * self._rate) - self._taken
+            if due > 0 and (self._latest is None or now >= self._next):
+                self._latest = pixels_of(self._viewport.picture(*self._size, smooth=False))
+                self._next = now + (self._clock() - now) / DRAWING
+            while due > 0 and self._latest is not None and self._recorder.put(self._latest, timeout=0.0):
+                self._taken, due = self._taken + 1, due - 1
+            self.progressed.emit(f"Movie {self._taken / self._rate:.1f} s")
+        except MldsimError as error:
+            self._problem = self._problem or str(error)
+            self._stopping = True
+
+    def _end(self) -> None:
+        self._timer.stop()
+        self.ended.emit(*outcome(self._recorder, self._file.path, self._problem))
+        self.deleteLater()
+
+
+def outcome(recorder: Recorder[Picture], path: Path, problem: str) -> tuple[Level, str]:
+    """What became of a movie."""
+    if problem and not recorder.written:
+        return Level.ERROR, problem
+    if recorder.error is not None:
+        return Level.ERROR, str(recorder.error)
+    if problem:
+        return Level.WARNING, f"{problem} The movie ends before: {path}."
+    pictures = f"{recorder.written} pictures" if recorder.written != 1 else "1 picture"
+    return Level.INFO, f"A movie of {pictures} was saved as {path}."
 
 
 def pixels_of(image: QImage) -> Picture:

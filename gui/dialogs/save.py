@@ -21,6 +21,7 @@ from PySide6.QtWidgets import (
 )
 
 from mldsim.gui.dialogs.paths import OutputPath
+from mldsim.gui.panels.fields import Paragraph
 from mldsim.messages import Playback
 from mldsim.units import format_time
 
@@ -142,8 +143,58 @@ RATES = (25, 30, 50, 60, 12, 10)
 MOVIE_SIZES = ((1280, 720), (1920, 1080), (3840, 2160), (640, 360), (720, 720), (1080, 1080))
 
 
-class MovieDialog(SaveDialog):
-    """Where to save a movie of a trajectory, how large, how fast.
+class _PicturesDialog(SaveDialog):
+    """Where to save a movie, how large its pictures are, how many a second.
+
+    Parameters
+    ----------
+    parent : QWidget
+    title, verb : str
+    path : Path
+    width, height : int
+        Pixels of the view on the screen.
+    """
+
+    def __init__(self, parent: QWidget, title: str, verb: str, path: Path, width: int, height: int) -> None:
+        super().__init__(parent, title, verb, path, MOVIES)
+        self._size = QComboBox()
+        screen = (width // 2 * 2, height // 2 * 2)
+        for each in (screen, *MOVIE_SIZES):
+            told = f"{each[0]} × {each[1]} pixels"
+            self._size.addItem(f"{told}, as on the screen" if each is screen else told, each)
+        self._rate = QComboBox()
+        for rate in RATES:
+            self._rate.addItem(f"{rate} pictures per second", rate)
+        self.form.addRow("Size", self._size)
+        self.form.addRow("Speed", self._rate)
+
+    @property
+    def size_pixels(self) -> tuple[int, int]:
+        width, height = self._size.currentData()
+        return int(width), int(height)
+
+    @property
+    def rate(self) -> int:
+        """Pictures per second."""
+        return int(self._rate.currentData())
+
+
+class LiveMovieDialog(_PicturesDialog):
+    """A movie of what is on the screen from now on."""
+
+    def __init__(self, parent: QWidget, path: Path, width: int, height: int) -> None:
+        super().__init__(parent, "Record a movie of the view", "Record", path, width, height)
+        note = Paragraph()
+        note.setText(
+            "The view as it is seen from now on, at the speed of the clock on the wall, until the same command stops "
+            "it. Where the machine draws fewer pictures, each stays longer. A trajectory is drawn frame by frame: "
+            "look back (Ctrl+B) for that."
+        )
+        self.form.addRow("", note)
+
+
+class MovieDialog(_PicturesDialog):
+    """Where to save a movie of a trajectory, how large, how fast, which frames.
 
     Parameters
     ----------
@@ -157,16 +208,8 @@ class MovieDialog(SaveDialog):
 
     def __init__(self, parent: QWidget, path: Path, playback: Playback, width: int, height: int) -> None:
         self._playback = playback
-        super().__init__(parent, f"Make a movie of {playback.title}", "Make", path, MOVIES)
-        self._size = QComboBox()
-        screen = (width // 2 * 2, height // 2 * 2)
-        for each in (screen, *MOVIE_SIZES):
-            told = f"{each[0]} × {each[1]} pixels"
-            self._size.addItem(f"{told}, as on the screen" if each is screen else told, each)
+        super().__init__(parent, f"Make a movie of {playback.title}", "Make", path, width, height)
         self._size.setCurrentIndex(1)
-        self._rate = QComboBox()
-        for rate in RATES:
-            self._rate.addItem(f"{rate} pictures per second", rate)
         last = playback.n_frames - 1
         self._first, self._last = QSpinBox(), QSpinBox()
         for box, value in ((self._first, 0), (self._last, last)):
@@ -188,21 +231,9 @@ class MovieDialog(SaveDialog):
         for widget in (QLabel("from"), self._first, QLabel("to"), self._last, self._every):
             parts.addWidget(widget)
         parts.addStretch(1)
-        self.form.addRow("Size", self._size)
-        self.form.addRow("Speed", self._rate)
         self.form.addRow("Frames", parts)
         self.form.addRow("", self._length)
         self._estimate()
-
-    @property
-    def size_pixels(self) -> tuple[int, int]:
-        width, height = self._size.currentData()
-        return int(width), int(height)
-
-    @property
-    def rate(self) -> int:
-        """Pictures per second."""
-        return int(self._rate.currentData())
 
     @property
     def frames(self) -> range:

@@ -58,6 +58,9 @@ class AnalysesPanel(QWidget):
         self._colours = theme.COLOURS[theme.Theme.DARK]
         self._findings = Findings(comparison="The run has not begun.")
         self.list = _List()
+        self.list.setToolTip(
+            "<p>What is averaged while it runs, each beside its CP2K reference; one of them is drawn large.</p>"
+        )
         self.list.currentRowChanged.connect(lambda _: self._show_chosen())
         self.plot = CurvePlot({REFERENCE: Pen("total", 1.4, dashed=True), RUN: Pen("loss", 2.0)})
         self.restart = push_button("Restart averaging", "Forget all averages and begin anew with the next step")

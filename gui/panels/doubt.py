@@ -190,6 +190,7 @@ def _labelled(text: str, box: NumberBox) -> QHBoxLayout:
     row = QHBoxLayout()
     row.setSpacing(6)
     box.setFixedWidth(BOX_WIDTH + 14)
+    box.setAccessibleName(text)
     row.addWidget(QLabel(text))
     row.addStretch(1)
     row.addWidget(box)

@@ -280,6 +280,11 @@ class FlatButton(QToolButton):
         self.setFixedSize(22, 22)
         self.setToolTip(tip)
 
+    def setToolTip(self, tip: str) -> None:  # noqa: N802
+        """An icon has no words: what it does is also its name for a screen reader."""
+        super().setToolTip(tip)
+        self.setAccessibleName(tip)
+
     def colour(self, colours: theme.Colours) -> None:
         self.setIcon(theme.icon(self._icon, colours, colour=colours.dim))
 
@@ -321,6 +326,7 @@ class NumberRow(QWidget):
         layout.addWidget(self.box)
         layout.addWidget(self.undo)
         self.label.setToolTip(tip)
+        self.call(field.label)
         self.set_default(self._default)
         self.box.asked.connect(self.asked)
         self.undo.clicked.connect(self._on_undo)
@@ -331,6 +337,13 @@ class NumberRow(QWidget):
     def value(self) -> float:
         """What the field shows."""
         return self.box.value()
+
+    def call(self, name: str) -> None:
+        """Give the row its name, for eyes and for screen readers."""
+        self.label.setText(name)
+        for widget in (self.box, self.slider):
+            if widget is not None:
+                widget.setAccessibleName(name)
 
     def set_default(self, default: float, whose: str = "") -> None:
         """Say where the way back leads to, and whose value that is; another value is shown in bold."""

@@ -179,6 +179,7 @@ class FitPanel(QWidget):
         self.engine = Choice()
         for engine, name in ENGINES.items():
             self.engine.addItem(f"CP2K {name}", engine)
+        self.engine.setAccessibleName("Theory of the labels")
         self.engine.setToolTip("<p>The theory by which an installed CP2K labels frames.</p>")
         self.label = push_button(
             "Label doubtful", "Have CP2K compute the forces of the doubtful frames, and fit them too"
@@ -235,6 +236,7 @@ class FitPanel(QWidget):
             label = QLabel(name)
             for widget in (label, field):
                 widget.setToolTip(f"<p>{tip}</p>")
+            field.setAccessibleName(name)
             across, down = number % 2, number // 2
             grid.addWidget(label, down, 2 * across)
             grid.addWidget(field, down, 2 * across + 1)

@@ -85,6 +85,7 @@ class Switches(QWidget):
         self.scope.setToolTip(
             "<p>Own: each agent descends its own loss, forces are not reciprocal. Shared: all descend the sum.</p>"
         )
+        self.scope.setAccessibleName("Scope")
         self.scope.activated.connect(self._ask)
         self.fitted = push_button("Fitted loss", "Take every change of the loss back")
         self.fitted.clicked.connect(lambda: self.asked.emit(FITTED))
@@ -141,7 +142,7 @@ class Switches(QWidget):
         self.scales = {}
         for symbol in symbols:
             row = NumberRow("loss_scale")
-            row.label.setText(f"Loss of {symbol} ×")
+            row.call(f"Loss of {symbol} ×")
             row.label.setFixedWidth(76)
             row.box.setFixedWidth(58)
             row.asked.connect(lambda value, symbol=symbol: self._scale(symbol, value))
@@ -203,6 +204,10 @@ class LossPanel(QWidget):
         self._pages: list[Page] = []
         self.page = Choice()
         self.page.setAccessibleName("Parts of the loss")
+        self.page.setToolTip(
+            "<p>Pair curves: what one more neighbour at a distance changes. W: how products of two fields count. "
+            "Sensitivities: how much of the loss moves with each invariant.</p>"
+        )
         self.page.currentIndexChanged.connect(lambda _: self._show_page())
         self.switches = Switches()
         self.switches.asked.connect(self.asked)

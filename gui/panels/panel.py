@@ -50,6 +50,8 @@ class Panel(QScrollArea):
         label.setFixedWidth(LABEL_WIDTH)
         row.addWidget(label)
         row.addWidget(widget, 1)
+        if text:
+            widget.setAccessibleName(text)
         if beside is not None:
             row.addWidget(beside)
         self.column.addLayout(row)

@@ -172,6 +172,7 @@ class ParameterPanel(Panel):
     def _build_model(self) -> None:
         self.heading("Loss model")
         self.model = Choice()
+        self.model.setToolTip("<p>The loss that the agents descend: another one goes on from the present state.</p>")
         for name in self._shipped:
             self.model.addItem(name, name)
         self.model.insertSeparator(self.model.count())

@@ -68,12 +68,14 @@ class Scrubber(QWidget):
         self.track.valueChanged.connect(self.seek_asked)
         self.frame = NumberBox(0, 0, integer=True)
         self.frame.setFixedWidth(72)
+        self.frame.setAccessibleName("Frame number")
         self.frame.setToolTip("Number of the frame, from 0: type one to go there")
         self.frame.asked.connect(lambda value: self.seek_asked.emit(round(value)))
         self.count = QLabel()
         self.count.setProperty("dim", True)
         self.pace = Choice()
         self.pace.setMinimumContentsLength(7)
+        self.pace.setAccessibleName("Speed")
         self.pace.setToolTip(
             "<p>Simulated time that passes per second (+ and -), or every frame as fast as it comes.</p>"
         )

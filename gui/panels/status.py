@@ -23,6 +23,11 @@ class StatusBar(QStatusBar):
         self.part.setFixedSize(80, 6)
         self.addWidget(self.part)
         self.part.hide()
+        self.movie = QLabel()
+        self.movie.setProperty("level", "error")
+        self.movie.setToolTip("A movie of the view is being recorded; Ctrl+M stops it")
+        self.movie.hide()
+        self.addPermanentWidget(self.movie)
         self._labels["recording"] = QLabel()
         self.addPermanentWidget(self._labels["recording"])
         self._labels["loss"].setProperty("level", "warning")
@@ -47,6 +52,10 @@ class StatusBar(QStatusBar):
             recording.setProperty("level", line.recording_level.value)
             recording.style().unpolish(recording)
             recording.style().polish(recording)
+
+    def show_movie(self, text: str) -> None:
+        """Show how long the movie is that is being recorded; nothing where none is."""
+        self._set(self.movie, text)
 
     def text(self, name: str) -> str:
         """What one part shows."""

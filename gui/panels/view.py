@@ -189,6 +189,7 @@ class ViewPanel(Panel):
         ends.addWidget(label)
         for box, what in ((self.low, "low"), (self.high, "high")):
             box.setToolTip(f"The value at the {what} end of the colour scale")
+            box.setAccessibleName(f"{what.capitalize()} end of the colour scale")
             box.asked.connect(self._on_end)
             ends.addWidget(box, 1)
         self.column.addWidget(self._ends)
@@ -199,6 +200,10 @@ class ViewPanel(Panel):
     def _build_drawing(self, toggles: list[QAction]) -> None:
         self.heading("Drawing")
         self.style_choice = _choice(STYLE_NAMES)
+        self.style_choice.setToolTip(
+            "<p>Balls and sticks show bonds, space-filling spheres reach to where neighbours begin to repel (van der Waals "
+            "radii), sticks leave the view free.</p>"
+        )
         self.style_choice.activated.connect(lambda _: self.style_chosen.emit(self.style_choice.currentData()))
         self.labelled("Draw as", self.style_choice)
         self.images = _choice(IMAGE_NAMES)

@@ -270,6 +270,7 @@ class Plot(QWidget):
         self._thaw = QToolButton(self._graph)
         self._thaw.setProperty("frozen", True)
         self._thaw.setToolTip("The plot stands still while the run goes on; press to let it follow again")
+        self._thaw.setAccessibleName("Let the plot follow again")
         self._thaw.clicked.connect(lambda: self.freeze(on=False))
         self._follow = FlatButton("follow", "Show everything again, and follow the run (double click, or A)")
         self._follow.clicked.connect(self.show_everything)

@@ -167,7 +167,9 @@ class Canvas(app.Canvas):  # type: ignore[misc]
             self._broken = True
             self._failed(str(error).splitlines()[0])
 
-    def picture(self, width: int, height: int, scale: float, *, transparent: bool) -> NDArray[np.uint8]:
+    def picture(
+        self, width: int, height: int, scale: float, *, transparent: bool, smooth: bool = True
+    ) -> NDArray[np.uint8]:
         """Draw into a picture of its own, smoothed by averaging.
 
         Parameters
@@ -177,6 +179,8 @@ class Canvas(app.Canvas):  # type: ignore[misc]
             Pixels of the picture per pixel of the design.
         transparent : bool
             Without the ground.
+        smooth : bool
+            Averaged over four pixels each; else as on the screen.
 
         Returns
         -------
@@ -193,7 +197,7 @@ class Canvas(app.Canvas):  # type: ignore[misc]
         most = min(8192, largest) // max(width, height)
         if most < 1:
             raise WorkFailed(f"The graphics driver draws pictures of at most {min(8192, largest)} pixels a side.")
-        times = min(2, most)
+        times = min(2 if smooth else 1, most)
         size = (times * width, times * height)
         buffer = gloo.FrameBuffer(
             gloo.RenderBuffer(size[::-1], _RGBA8), gloo.RenderBuffer(size[::-1], _DEPTH_COMPONENT24)

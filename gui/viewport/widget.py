@@ -373,7 +373,7 @@ class Viewport(QObject):
             return np.empty((0, 2))
         return self.camera.project(self._canvas.positions.astype(np.float64), *self._size())
 
-    def picture(self, width: int, height: int, *, transparent: bool = False) -> QImage:
+    def picture(self, width: int, height: int, *, transparent: bool = False, smooth: bool = True) -> QImage:
         """The view with its legend, drawn anew at a size of its own.
 
         Parameters
@@ -382,6 +382,8 @@ class Viewport(QObject):
             Pixels.
         transparent : bool
             Leave out the ground, so that the picture goes onto any page.
+        smooth : bool
+            Drawn larger and averaged, which takes four times as long; else as on the screen.
 
         Raises
         ------
@@ -397,12 +399,12 @@ class Viewport(QObject):
         if self._canvas is None:
             raise WorkFailed("The picture could not be drawn, because the 3-D view has no OpenGL here.")
         if self._frame is not None and (self._resting or self._bonds_seen):
-            if self._bonds_seen and self._bond_count is not None:
+            if smooth and self._bonds_seen and self._bond_count is not None:
                 self._bond_count.find(self._frame)
             self._show(self._frame)
         # As large, seen as a whole, as in the window: text and lines grow with the picture.
         scale = max(0.5, min(width, height) / max(min(self._size()), 240.0))
-        pixels = self._canvas.picture(width, height, scale, transparent=transparent)
+        pixels = self._canvas.picture(width, height, scale, transparent=transparent, smooth=smooth)
         image = QImage(pixels.data, width, height, 4 * width, QImage.Format.Format_RGBA8888_Premultiplied).copy()
         painter = QPainter(image)
         self._overlay(None, width / scale, height / scale).paint(painter, width, height, scale)

@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, QSettings, Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel, QMessageBox, QProgressDialog
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QAbstractItemView,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QLabel,
+    QMessageBox,
+    QProgressDialog,
+    QSlider,
+    QTabBar,
+)
 
 from mldsim.errors import InputError
 from mldsim.gui import theme
@@ -1014,8 +1025,6 @@ def test_a_movie_of_a_trajectory_has_every_frame_and_stops_whole(open_window, re
     from PIL import Image
 
     desk = open_window(paused=True)
-    desk.window.ask_movie()
-    assert any("A movie is made of a trajectory" in text for text in desk.window.notices.texts())
     desk.window.open_path(recorded[0])
     desk.wait(lambda: shown(desk) == 0 and desk.window.scrubber.isVisible())
     desk.window.make_movie(home / "water.gif", range(0, 60, 20), 64, 48, 10)
@@ -1034,3 +1043,86 @@ def test_a_movie_of_a_trajectory_has_every_frame_and_stops_whole(open_window, re
     assert any("ends in .mp4 or .gif" in text for text in desk.window.notices.texts())
     desk.window.controller.step()
     desk.wait(lambda: shown(desk) == 10)
+
+
+def test_a_movie_of_the_view_is_recorded_while_it_runs_and_stops_whole(open_window, home):
+    from PIL import Image
+
+    desk = open_window()
+    desk.wait(desk.moved)
+    window = desk.window
+    window.actions_["movie"].trigger()
+    dialog = QApplication.activeModalWidget()
+    dialog.output.edit.setText(str(home / "live.gif"))
+    dialog._size.setItemData(0, (64, 48))
+    dialog._rate.setCurrentIndex(dialog._rate.findData(10))
+    begun = time.monotonic()
+    dialog.accept()
+    desk.wait(lambda: window.status_bar.movie.isVisible() and window.status_bar.movie.text()[6:] >= "0.6 s")
+    assert window.actions_["movie"].text() == "Stop the movie"
+    window.viewport.orbit(40.0, 0.0)
+    step = desk.runner.status().step
+    desk.wait(lambda: window.status_bar.movie.text()[6:] >= "1.2 s")
+    assert desk.runner.status().step > step
+    window.actions_["movie"].trigger()
+    desk.wait(lambda: any("live.gif" in text for text in window.notices.texts()))
+    lasted = time.monotonic() - begun
+    assert window.actions_["movie"].text() == "Make movie…"
+    assert not window.status_bar.movie.isVisible()
+    with Image.open(home / "live.gif") as movie:
+        assert movie.size == (64, 48)
+        assert 0 < sum(_durations(movie)) <= 1e3 * lasted + 200
+
+
+def test_a_window_that_closes_finishes_its_movie(open_window, home):
+    from PIL import Image
+
+    desk = open_window()
+    desk.wait(desk.moved)
+    desk.window.record_movie(home / "live.gif", 64, 48, 10)
+    desk.wait(lambda: desk.window.status_bar.movie.text() not in ("", "Movie 0.0 s"))
+    desk.window.close()
+    with Image.open(home / "live.gif") as movie:
+        assert movie.n_frames >= 1
+    assert not list(home.glob(".*.part"))
+
+
+def _durations(movie) -> list[float]:
+    """Of every picture, ms."""
+    found = []
+    for number in range(movie.n_frames):
+        movie.seek(number)
+        found.append(movie.info["duration"])
+    return found
+
+
+def test_every_control_says_what_it_is_and_what_it_does(open_window):
+    """A tooltip for the eye, a name for a screen reader, and, of what can be typed or chosen, a place in the tab order."""
+    desk = open_window(paused=True, size=(1280, 720))
+    kinds = (QAbstractButton, QComboBox, QAbstractSpinBox, QSlider, QAbstractItemView)
+    silent, nameless, unreachable = [], [], []
+    for kind in kinds:
+        for control in desk.window.findChildren(kind):
+            name = control.accessibleName() or (control.text() if isinstance(control, QAbstractButton) else "")
+            told = f"{type(control).__name__} '{control.objectName() or name}' in {type(control.parent()).__name__}"
+            if any(part in told for part in PARTS_OF_QT) or _is_part(control):
+                continue
+            if not control.toolTip():
+                silent.append(told)
+            if not name:
+                nameless.append(told)
+            by_keys = isinstance(control, QAbstractButton) or name == "Frame"  # its number beside it, and keys
+            if not by_keys and not control.focusPolicy() & Qt.FocusPolicy.TabFocus:
+                unreachable.append(told)
+    assert not silent, "\n".join(silent)
+    assert not nameless, "\n".join(nameless)
+    assert not unreachable, "\n".join(unreachable)
+
+
+PARTS_OF_QT = ("qt_dockwidget", "qt_spinbox", "ScrollLeftButton", "ScrollRightButton", "qt_toolbar_ext", "qt_menubar")
+
+
+def _is_part(control) -> bool:
+    """Whether it is a piece that Qt itself has put into a list or a bar of tabs."""
+    above = control.parent()
+    return isinstance(above, QComboBox | QTabBar) or isinstance(above.parent(), QComboBox)
