@@ -201,8 +201,8 @@ class ViewPanel(Panel):
         self.heading("Drawing")
         self.style_choice = _choice(STYLE_NAMES)
         self.style_choice.setToolTip(
-            "<p>Balls and sticks show bonds, space-filling spheres reach to where neighbours begin to repel (van der Waals "
-            "radii), sticks leave the view free.</p>"
+            "<p>Balls and sticks show bonds; space-filling spheres, van der Waals radii, reach to where neighbours begin "
+            "to repel; sticks leave the view free.</p>"
         )
         self.style_choice.activated.connect(lambda _: self.style_chosen.emit(self.style_choice.currentData()))
         self.labelled("Draw as", self.style_choice)

@@ -1097,7 +1097,7 @@ def _durations(movie) -> list[float]:
 
 
 def test_every_control_says_what_it_is_and_what_it_does(open_window):
-    """A tooltip for the eye, a name for a screen reader, and, of what can be typed or chosen, a place in the tab order."""
+    """A tooltip, a name for screen readers and, of what can be typed or chosen, a place in the tab order."""
     desk = open_window(paused=True, size=(1280, 720))
     kinds = (QAbstractButton, QComboBox, QAbstractSpinBox, QSlider, QAbstractItemView)
     silent, nameless, unreachable = [], [], []
