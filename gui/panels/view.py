@@ -201,7 +201,7 @@ class ViewPanel(Panel):
         self.heading("Drawing")
         self.style_choice = _choice(STYLE_NAMES)
         self.style_choice.setToolTip(
-            "<p>Balls and sticks show bonds; space-filling spheres, van der Waals radii, reach to where neighbours begin "
+            "<p>Balls and sticks show bonds; space-filling spheres (van der Waals) reach to where neighbours begin "
             "to repel; sticks leave the view free.</p>"
         )
         self.style_choice.activated.connect(lambda _: self.style_chosen.emit(self.style_choice.currentData()))
