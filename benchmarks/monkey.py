@@ -522,7 +522,7 @@ def until(condition: Callable[[], bool], seconds: float = 300.0) -> None:
         QCoreApplication.processEvents(QEventLoop.ProcessEventsFlag.WaitForMoreEvents, 20)
 
 
-WRITTEN = re.compile(r"(?:Recorded|Exported) (\d+) frames to (.+)\.$")
+WRITTEN = re.compile(r"(?:Recorded|Exported) (\d+) frames to (.+?)\.(?: They|$)")
 
 
 def wrong_files(folder: Path, notices: list[tuple[Level, str]]) -> list[str]:

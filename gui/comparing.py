@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from PySide6.QtCore import QObject, Qt, QTimer
 from PySide6.QtWidgets import QDockWidget, QHBoxLayout, QLabel, QMainWindow, QSplitter, QVBoxLayout, QWidget
 
+from mldsim.analysis.rdf import RadialDistribution
+from mldsim.analysis.statistics import Curve
 from mldsim.edits import LossEdit
+from mldsim.errors import MldsimError
 from mldsim.frames import Frame, Topology
 from mldsim.gui import theme
+from mldsim.gui.errand import Errand
 from mldsim.gui.panels.fields import Choice, Paragraph
 from mldsim.gui.panels.panel import push_button
 from mldsim.gui.picked import Series
+from mldsim.gui.plots.curves import CurvePlot
 from mldsim.gui.plots.plot import Pen
 from mldsim.gui.plots.thermo import Line, TimePlot
 from mldsim.gui.viewmodel import SCOPE_NAMES
@@ -29,6 +36,8 @@ LOOK_MS, PLOT_LOOKS = 33, 6
 
 CONTROLS = 250
 LEFT, RIGHT, APART = "left", "right", "apart"
+REACH = 6.0
+"""angstrom, of g(r): two shells."""
 HINT = (
     "Another loss from the same start: positions, velocities and parameters are those of this simulation. Water is "
     "chaotic, so that two runs part within picoseconds however alike their losses are."
@@ -144,7 +153,9 @@ class TwoPanel(QWidget):
         self.temperature = TimePlot("Temperature (K)", pens)
         self.energy = TimePlot("Loss (meV/agent)", pens)
         self.apart = TimePlot("Mean distance apart (Å)", {APART: Pen("heat", 1.6)})
-        self.plots = (self.temperature, self.energy, self.apart)
+        self.structure = CurvePlot(pens, minimum=(120, 80))
+        self.structure.show_curves("r (Å)", "g(r)", {}, message="")
+        self.plots = (self.temperature, self.energy, self.apart, self.structure)
         row = QHBoxLayout(self)
         row.setContentsMargins(12, 8, 4, 2)
         row.setSpacing(6)
@@ -178,6 +189,30 @@ class Measures:
         self.apart.append(frame.time, float(np.linalg.norm(frame.positions - other.positions, axis=1).mean()))
 
 
+class Structure:
+    """g(r) of the first species in both, in the mean since they began.
+
+    Parameters
+    ----------
+    topology : Topology
+    box : (3,) float64, angstrom
+    """
+
+    def __init__(self, topology: Topology, box: NDArray[np.float64]) -> None:
+        reach = min(REACH, 0.499 * float(box.min()))
+        self.pair = f"{topology.symbols[0]}-{topology.symbols[0]}"
+        self._both = tuple(RadialDistribution(topology.symbols, topology.species, reach) for _ in range(2))
+
+    def take(self, frame: Frame, other: Frame) -> tuple[Curve, Curve]:
+        """Take both frames of one moment; g(r) with its error, left and right."""
+        found = []
+        for one, distribution in zip((frame, other), self._both, strict=True):
+            distribution.add(one)
+            mean = distribution.result()[self.pair]
+            found.append(Curve(mean.r, mean.g, mean.error))
+        return found[0], found[1]
+
+
 class Comparing(QObject):
     """The dock Two of a window, tabbed with another one.
 
@@ -200,6 +235,8 @@ class Comparing(QObject):
         self._window, self._desk, self._runner, self._sides = window, desk, runner, sides
         self.view: Viewport | None = None
         self._measures = Measures()
+        self._structure: Structure | None = None
+        self._errand: Errand[tuple[Curve, Curve]] = Errand(self._show_structure)
         self._frame: Frame | None = None
         self._topology: Topology | None = None
         self._looks = 0
@@ -225,6 +262,7 @@ class Comparing(QObject):
     def close(self) -> None:
         """Look no more."""
         self._timer.stop()
+        self._errand.forget()
 
     def colour(self, colours: theme.Colours) -> None:
         """Take the colours of a theme."""
@@ -233,7 +271,8 @@ class Comparing(QObject):
 
     def begin(self) -> None:
         """Run what the panel says beside."""
-        self._measures = Measures()
+        self._measures, self._structure = Measures(), None
+        self._errand.forget()
         self._runner.send(Compare(self.panel.model.currentData(), LossEdit(scope=self.panel.scope.currentData())))
 
     def end(self) -> None:
@@ -262,6 +301,8 @@ class Comparing(QObject):
         self._sides.show_names(Path(system.setup.model).stem, frame.beside.name)
         self._link(view)
         self._measures.take(frame, frame.beside.frame)
+        self._structure = self._structure or Structure(system.topology, frame.box)
+        self._errand.ask(partial(self._structure.take, frame, frame.beside.frame))
         self._looks += 1
         if self._looks >= PLOT_LOOKS and self.panel.wanted():
             self._looks = 0
@@ -304,6 +345,11 @@ class Comparing(QObject):
             else:
                 view.look_as(seen[0])
         self._gaze = first.camera.gaze
+
+    def _show_structure(self, found: tuple[Curve, Curve] | MldsimError) -> None:
+        if not isinstance(found, MldsimError) and self._structure is not None and self.panel.wanted():
+            label = f"g(r) {self._structure.pair}"
+            self.panel.structure.show_curves("r (Å)", label, {LEFT: found[0], RIGHT: found[1]})
 
     def _draw(self) -> None:
         def line(series: Series) -> Line:

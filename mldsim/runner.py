@@ -536,6 +536,7 @@ class Runner:
         """The engine went back to an earlier state: what was kept of the time after it is not this run's any more."""
         self.thermo.forget_after(self._time)
         self._history.forget_after(self._step)
+        self._history.model(self._step, self._running_engine().model_name)
         self._watch.forget_after(self._time)
         self._since_frame = 0
         self._sample_due = 0
@@ -685,6 +686,7 @@ class Runner:
                     if replace(before, steps_per_frame=parameters.steps_per_frame) != engine.parameters:
                         self._series = None
                     if before.loss != engine.parameters.loss:
+                        self._history.model(self._step, engine.model_name)
                         self._stop_recording("the loss was edited")
                         self._watch.forget(system=False)
                         self._show_present()
@@ -735,9 +737,9 @@ class Runner:
             case SaveSession(path, window, force):
                 self._save_session(engine, path, window, force)
             case ExportHistory(path, force):
-                self._start_export(engine, path, force, self._history.frames())
+                self._start_export(engine, path, force, self._history.frames(), self._history.models())
             case SaveDoubtful(path, force):
-                self._start_export(engine, path, force, self._watch.frames())
+                self._start_export(engine, path, force, self._watch.frames(), [])
 
     def _touch(self, engine: Engine, change: Callable[[], None]) -> None:
         """Make a change after which there may be other agents, or an earlier time."""
@@ -836,6 +838,7 @@ class Runner:
         self._device_reason = engine.device_reason
         self._rate.start()
         frame = self._snapshot(engine)
+        self._history.model(frame.step, engine.model_name)
         if self._history.tick():
             self._history.append(frame)
         self.thermo.append(frame.thermo)
@@ -860,6 +863,7 @@ class Runner:
             self._message = message
         # One file, one model: what it says about itself stays true.
         self._stop_recording("another model was loaded")
+        self._history.model(self._step, engine.model_name)
         self._watch.forget(system=False)
         self._series = None
         self._seconds_per_step = None
@@ -925,19 +929,25 @@ class Runner:
         self._waiting = False
         self._last_status_at = 0.0
 
-    def _start_export(self, engine: Engine, path: Path, force: bool, frames: list[Frame]) -> None:
+    def _start_export(
+        self, engine: Engine, path: Path, force: bool, frames: list[Frame], models: list[tuple[int, str]]
+    ) -> None:
         if self._export is not None and self._export.is_alive():
             raise InputError("The last export is still being written.")
         if not frames:
             raise InputError("There is no such frame in memory to write.")
         # The file is created here, where a wrong name is answered at once; writing it must not hold up the physics.
-        sink = open_sink(path, engine, frames[0].box, force)
+        sink = open_sink(path, engine, frames[0].box, force, models)
+        told = f"Exported {len(frames)} frames to {path}."
+        if len(models) > 1:
+            parts = "; ".join(f"from step {step} on by {name}" for step, name in models)
+            told += f" They were made by several models: {parts}."
         self._export = threading.Thread(
-            target=self._write_export, args=(sink, frames, path), name="mldsim-export", daemon=True
+            target=self._write_export, args=(sink, frames, told), name="mldsim-export", daemon=True
         )
         self._export.start()
 
-    def _write_export(self, sink: FrameSink, frames: list[Frame], path: Path) -> None:
+    def _write_export(self, sink: FrameSink, frames: list[Frame], told: str) -> None:
         try:
             try:
                 for frame in frames:
@@ -949,7 +959,7 @@ class Runner:
         except Exception as error:  # noqa: BLE001 - a thread's exception would be lost
             self._tell_unexpected("The export stopped", error)
         else:
-            self._tell(Level.INFO, f"Exported {len(frames)} frames to {path}.")
+            self._tell(Level.INFO, told)
         finally:
             self._exports += 1
             self._commands.put(None)  # wakes a worker that stands, so that its status tells

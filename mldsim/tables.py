@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,21 @@ def write_curves(path: Path, x_label: str, y_label: str, curves: Mapping[str, Cu
         for name, curve in curves.items():
             for x, y, error in zip(curve.x.tolist(), curve.y.tolist(), curve.error.tolist(), strict=True):
                 table.writerow([name, f"{x:.8g}", f"{y:.8g}", f"{error:.3g}" if math.isfinite(error) else ""])
+
+
+def write_matrix(path: Path, unit: str, names: Sequence[str], values: NDArray[np.float64]) -> None:
+    """Write a square matrix, one line per row after a line of names; the corner has the unit.
+
+    Raises
+    ------
+    WorkFailed
+        If the file cannot be written.
+    """
+    with whole_file(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow([unit, *names])
+        for name, row in zip(names, values.tolist(), strict=True):
+            table.writerow([name, *(f"{value:.8g}" for value in row)])
 
 
 def write_thermo(path: Path, columns: Mapping[str, NDArray[np.float64]]) -> None:

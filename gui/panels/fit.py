@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 Parity = dict[tuple[str, str], tuple[Array, Array]]
 """By part of the frames and species: labels and forces of the model, eV/angstrom."""
 
-DATA, FORM = 186, 304
+DATA, FORM = 186, 320
 SHIPPED = "cnnp_fit.h5"
 ENGINES = {"cp2k-nnp": "C-NNP (water)", "cp2k-xtb": "GFN1-xTB", "cp2k-dft": "revPBE-D3"}
 HINT = "A fit shows its errors here, and the forces of the model beside their labels. The simulation goes on meanwhile."

@@ -222,6 +222,8 @@ class LossPanel(QWidget):
         self.effects = [CurvePlot({EFFECT[0]: Pen("temperature", 1.8), EFFECT[1]: Pen("loss", 1.8)}) for _ in range(2)]
         for plot in (*self.pairs, *self.effects):
             plot.export_asked.connect(self.export_asked)
+        for matrix in self.matrices:
+            matrix.export_asked.connect(self.export_asked)
         self._stack = QStackedWidget()
         for widgets in (self.pairs, self.matrices, self.effects):
             page = QWidget()

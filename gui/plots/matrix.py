@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen
-from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
+from PySide6.QtCore import QPointF, QRectF, Qt, Signal
+from PySide6.QtGui import QColor, QContextMenuEvent, QImage, QMouseEvent, QPainter, QPaintEvent, QPen
+from PySide6.QtWidgets import QMenu, QSizePolicy, QToolTip, QWidget
 
 from mldsim.gui import theme
+from mldsim.gui.dialogs.save import PICTURES
+from mldsim.gui.exports import TABLES, Export, save_image
+from mldsim.gui.plots.plot import PICTURE_SCALE
+from mldsim.tables import write_matrix
 
 Array = NDArray[np.float64]
 
@@ -21,8 +25,15 @@ MARGIN, BAR = 20, 9
 class MatrixMap(QWidget):
     """Entries as colours: blue below zero, orange above, by their root so that small ones are seen too.
 
-    Pointing at an entry reads it off.
+    Pointing at an entry reads it off; the menu of the right button saves the entries as a table, the map as a
+    picture.
+
+    Signals
+    -------
+    export_asked(Export) : something is to be saved
     """
+
+    export_asked = Signal(object)
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,7 +80,34 @@ class MatrixMap(QWidget):
         """Of the absolute values."""
         return float(np.abs(self._values).max(initial=0.0))
 
+    def menu(self) -> QMenu:
+        """What can be done with the map."""
+        menu = QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        some = not self._image.isNull()
+        menu.addAction("Save as a table…", self.ask_table).setEnabled(some)
+        menu.addAction("Save as a picture…", self.ask_picture).setEnabled(some)
+        return menu
+
+    def ask_table(self) -> None:
+        """Ask where to save the entries."""
+        names, values, unit = self._names, self._values, self._unit
+        title = f"Save W, {self._title}, as a table"
+        self.export_asked.emit(Export(title, "csv", TABLES, lambda path: write_matrix(path, unit, names, values)))
+
+    def ask_picture(self) -> None:
+        """Ask where to save a picture; it shows the map as it is when this is called."""
+        image = QImage(self.size() * PICTURE_SCALE, QImage.Format.Format_RGB32)
+        image.setDevicePixelRatio(PICTURE_SCALE)
+        self.render(image)
+        image.setDevicePixelRatio(1.0)
+        title = f"Save W, {self._title}, as a picture"
+        self.export_asked.emit(Export(title, "png", PICTURES, lambda path: save_image(image, path)))
+
     # --- Qt ---
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:  # noqa: N802
+        self.menu().exec(event.globalPos())
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802, ARG002
         painter = QPainter(self)

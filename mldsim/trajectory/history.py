@@ -27,6 +27,7 @@ class History:
         self._frames: list[Frame] = []
         self._stride = 1
         self._intervals = 0
+        self._models: list[tuple[int, str]] = []
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -47,6 +48,22 @@ class History:
         """The run goes on from `step`, where it was before."""
         while self._frames and self._frames[-1].step > step:
             self._frames.pop()
+        while len(self._models) > 1 and self._models[-1][0] >= step:
+            self._models.pop()
+
+    def model(self, step: int, name: str) -> None:
+        """What follows this step is made by another loss model, or by one that was edited: its name says so."""
+        if not self._models or self._models[-1][1] != name:
+            self._models.append((step, name))
+
+    def models(self) -> list[tuple[int, str]]:
+        """By which models the frames that are kept were made: each with the step of its first frame, in their order."""
+        found: list[tuple[int, str]] = []
+        for frame in self._frames:
+            made = [name for step, name in self._models if step < frame.step] or [name for _, name in self._models[:1]]
+            if made and (not found or found[-1][1] != made[-1]):
+                found.append((frame.step, made[-1]))
+        return found
 
     def frames(self) -> list[Frame]:
         """The frames, oldest first, in a list of the caller's own."""
@@ -54,6 +71,7 @@ class History:
 
     def clear(self) -> None:
         self._frames = []
+        self._models = []
         self._stride = 1
         self._intervals = 0
 

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import queue
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
@@ -170,8 +171,12 @@ class Recorder(Generic[Item]):
 _EXTXYZ = (".xyz", ".extxyz")
 
 
-def open_sink(path: Path, engine: Engine, box: NDArray[np.float64], force: bool) -> FrameSink:
+def open_sink(
+    path: Path, engine: Engine, box: NDArray[np.float64], force: bool, models: Sequence[tuple[int, str]] = ()
+) -> FrameSink:
     """Create a trajectory file: extended XYZ when the name ends so, else H5MD that says what was run.
+
+    Where several `models` made the frames, the file has the step from which on each did; its model is the present one.
 
     Raises
     ------
@@ -180,11 +185,13 @@ def open_sink(path: Path, engine: Engine, box: NDArray[np.float64], force: bool)
     """
     if path.suffix.lower() in _EXTXYZ:
         return ExtxyzWriter(path, engine.topology, force=force)
-    metadata = {
+    metadata: dict[str, object] = {
         "model": engine.model_name,
         "model_card": dict(engine.model_card),
         "setup": to_plain(engine.setup),
         "parameters": to_plain(engine.parameters),
         "device": engine.device,
     }
+    if len(models) > 1:
+        metadata["models"] = [{"from_step": step, "model": name} for step, name in models]
     return H5MDWriter(path, engine.topology, box, metadata=metadata, force=force)

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QDockWidget, QMainWindow
 from mldsim.edits import LossEdit
 from mldsim.frames import Beside, Frame, ThermoRow, Topology
 from mldsim.gui import theme
-from mldsim.gui.comparing import APART, LEFT, RIGHT, Comparing, Measures, Sides
+from mldsim.gui.comparing import APART, LEFT, RIGHT, Comparing, Measures, Sides, Structure
 from mldsim.gui.theme import Theme
 from mldsim.gui.viewport import Style, Viewport
 from mldsim.loss import Scope
@@ -38,6 +38,22 @@ def test_what_is_measured_of_both():
     assert measures.apart.columns()[1] == pytest.approx([0.0, 0.5])
     assert measures.loss[0].columns()[1] == pytest.approx([0.0, 100.0])
     assert measures.loss[1].columns()[1] == pytest.approx([0.0, -200.0])
+
+
+def test_the_structure_of_both_is_averaged_apart():
+    topology = Topology(("O", "H"), np.int32([0, 0]), np.array([16.0, 16.0]), np.empty((0, 2), np.int32))
+    structure = Structure(topology, BOX)
+
+    def pair(apart):
+        positions = np.array([[1.0, 1, 1], [1.0 + apart, 1, 1]])
+        return replace(frame(0.0), positions=positions)
+
+    for _ in range(3):
+        left, right = structure.take(pair(2.8), pair(4.1))
+    assert structure.pair == "O-O"
+    assert left.x[left.y > 0] == pytest.approx([2.8], abs=0.03)
+    assert right.x[right.y > 0] == pytest.approx([4.1], abs=0.03)
+    assert left.x[-1] < 6.0
 
 
 @pytest.fixture

@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PySide6.QtGui import QImage
 
 from mldsim.edits import FITTED, LossEdit
 from mldsim.gui import theme
 from mldsim.gui.panels.loss import EFFECT, FITTED_NOW, HERE, LINEAR, VISITED, Kind, LossPanel
+from mldsim.gui.plots.matrix import MatrixMap
 from mldsim.gui.theme import Theme
 from mldsim.kernels.mutual import columns
 from mldsim.loss import Hops, Scope, load_model
@@ -177,3 +179,26 @@ def test_the_edited_curve_lies_beside_the_fitted_one(panel, model, seen):
         assert plot.drawn(FITTED_NOW)[1] == pytest.approx(plot.drawn(HERE)[1] / 0.6)
     panel.show_loss(model, seen)
     assert not len(panel.pairs[0].drawn(FITTED_NOW)[0])
+
+
+def test_a_heat_map_is_saved_as_a_table_and_as_a_picture(qtbot, tmp_path):
+    chart = MatrixMap()
+    qtbot.addWidget(chart)
+    chart.resize(160, 160)
+    asked = []
+    chart.export_asked.connect(asked.append)
+    assert not any(action.isEnabled() for action in chart.menu().actions())
+    values = np.array([[1.5, -0.25], [-0.25, 3.0]])
+    chart.show_matrix("rank 0", "eV", values, ("O", "H"), ("O at 2.80 Å", "H at 1.90 Å"))
+    chart.ask_table()
+    chart.ask_picture()
+    table, picture = asked
+    table.write(tmp_path / "w.csv")
+    picture.write(tmp_path / "w.png")
+    rows = [line.split(",") for line in (tmp_path / "w.csv").read_text(encoding="utf-8").splitlines()]
+    assert rows == [
+        ["eV", "O at 2.80 Å", "H at 1.90 Å"],
+        ["O at 2.80 Å", "1.5", "-0.25"],
+        ["H at 1.90 Å", "-0.25", "3"],
+    ]
+    assert QImage(str(tmp_path / "w.png")).width() >= 3 * 160

@@ -836,6 +836,27 @@ def test_what_is_in_memory_is_exported(bench: Make, tmp_path: Path) -> None:
     b.until(lambda: b.runner._export is not None and not b.runner._export.is_alive())
 
 
+def test_an_export_says_which_model_made_which_frames(bench: Make, tmp_path: Path) -> None:
+    b = bench(paused=True)
+    b.do(Step(30))
+    b.until(lambda: b.status.step == 30)
+    b.do(LoadModel("other"), Step(20))
+    b.until(lambda: b.status.step == 50)
+    b.do(ExportHistory(tmp_path / "past.h5md"))
+    b.hear(Notice, "past.h5md")
+    assert b.heard[-1].text.endswith("made by several models: from step 0 on by water; from step 40 on by other.")
+    with read_h5md(tmp_path / "past.h5md") as trajectory:
+        assert trajectory.metadata["models"] == [
+            {"from_step": 0, "model": "water"},
+            {"from_step": 40, "model": "other"},
+        ]
+    b.do(Reset(), Step(20))
+    b.until(lambda: b.status.step == 20)
+    b.do(ExportHistory(tmp_path / "new.h5md"))
+    b.hear(Notice, "new.h5md")
+    assert "several" not in b.heard[-1].text
+
+
 def test_closing_finishes_an_export(bench: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = SlowDisk()
     monkeypatch.setattr("mldsim.runner.open_sink", lambda *args: disk)
