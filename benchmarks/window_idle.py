@@ -2,6 +2,7 @@
 
     python benchmarks/window_idle.py             # a few minutes
     python benchmarks/window_idle.py --short     # half a minute
+    python benchmarks/window_idle.py --memory 60 # only the memory, of an hour's run
 
 Run it on a display, or under ``xvfb-run``. With the shipped model and 64 H2O:
 
@@ -78,9 +79,27 @@ def answers(window: MainWindow, times: int) -> list[float]:
     return taken
 
 
+def memory(window: MainWindow, parts: int, seconds: float) -> None:
+    """Print resident memory over so many parts, and how it grows: by a straight line through its later half."""
+    rss, begun = [resident()], time.monotonic()
+    for _ in range(parts):
+        live(seconds)
+        rss.append(resident())
+    late = np.array(rss[len(rss) // 2 :])
+    slope = np.polyfit(np.arange(len(late)) * seconds / 3600.0, late, 1)[0]
+    frame = window.controller.frame
+    reached = 1e-3 * frame.time if frame is not None else 0.0
+    print(
+        f"memory {rss[0]:.0f} MB, after {time.monotonic() - begun:.0f} s {rss[-1]:.0f} MB, largest {max(rss):.0f} MB "
+        f"({reached:.1f} ps in all); {slope:+.1f} MB per hour over the later half",
+        flush=True,
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--short", action="store_true", help="half a minute in all")
+    parser.add_argument("--memory", type=float, metavar="MINUTES", help="only the memory, over so long a run")
     options = parser.parse_args()
     seconds, times, parts = (4.0, 8, 4) if options.short else (20.0, 30, 10)
     app = QApplication([])
@@ -92,6 +111,10 @@ def main() -> None:
         window.resize(1280, 800)
         window.start()
         until(lambda: window.controller.frame is not None and window.controller.frame.time > 100.0, 600.0)
+        if options.memory is not None:
+            memory(window, max(4, round(6 * options.memory)), 10.0)
+            window.close()
+            return
         print(
             f"running, seen     {share(seconds, time.thread_time):7.2f} % of a core in the window's thread", flush=True
         )
@@ -104,17 +127,7 @@ def main() -> None:
         live(1.5)
         taken = answers(window, times)
         print(f"a key is answered within {np.median(taken):.0f} ms (median), {max(taken):.0f} ms (slowest of {times})")
-        rss = []
-        for _ in range(parts):
-            live(seconds)
-            rss.append(resident())
-        frame = window.controller.frame
-        reached = 1e-3 * frame.time if frame is not None else 0.0
-        print(
-            f"memory {rss[0]:.0f} MB, after {seconds * (parts - 1):.0f} s more {rss[-1]:.0f} MB "
-            f"({reached:.1f} ps in all); largest step {np.diff(rss).max():+.1f} MB",
-            flush=True,
-        )
+        memory(window, parts, seconds)
         window.controller.toggle_run()
         until(lambda: window.paused)
         live(3.0)

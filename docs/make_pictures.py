@@ -21,6 +21,7 @@ from PySide6.QtWidgets import QApplication, QDialog, QWidget
 
 from mldsim.edits import LossEdit
 from mldsim.gui.app import _build_simulation
+from mldsim.gui.dialogs.save import MovieDialog
 from mldsim.gui.exports import save_image
 from mldsim.gui.main_window import MainWindow
 from mldsim.gui.panels.loss import Kind
@@ -153,6 +154,9 @@ def movie(window: MainWindow) -> None:
     """The dialog of a movie over the past of the run."""
     replay(window)
     window.ask_movie()
+    dialog = window.findChild(MovieDialog)
+    assert dialog is not None
+    dialog.output.edit.setText("water.mp4")  # not where this machine keeps its files
 
 
 def two(window: MainWindow) -> None:

@@ -145,7 +145,7 @@ class Fitting(QObject):
 
         def ended(_: JobStatus) -> None:
             self.panel.add(labelled)
-            self.panel.show_outcome("The labelled frames are among the data now.")
+            self.panel.show_outcome("Labelled, and in the list.")
 
         def saved() -> None:
             if frames.exists():  # where not, a notice has said why

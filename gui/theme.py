@@ -256,6 +256,7 @@ def _style_sheet(c: Colours) -> str:
         border-radius: 8px;
     }}
     QSlider::handle:horizontal:hover {{ background: {c.accent}; }}
+    QSlider::handle:horizontal:focus {{ border-color: {c.accent}; }}
     QSlider::handle:horizontal:disabled {{ background: {c.disabled}; }}
 
     QPushButton {{
@@ -267,6 +268,10 @@ def _style_sheet(c: Colours) -> str:
     QPushButton[primary="true"]:enabled, QDialog QPushButton:default {{
         background: {c.accent}; color: {c.on_accent}; border-color: {c.accent}; font-weight: 600;
     }}
+
+    QPushButton:focus, QToolButton[flat="true"]:focus {{ border: 1px solid {c.accent}; }}
+    QPushButton[primary="true"]:focus, QDialog QPushButton:default:focus {{ border-color: {c.text}; }}
+    QTabBar::tab:focus {{ color: {c.text}; }}
 
     QDialogButtonBox {{ dialogbuttonbox-buttons-have-icons: 0; }}
 

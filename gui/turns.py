@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Protocol
+
+BEAT = 0.016
+"""Seconds between two pictures that nothing holds up."""
 
 
 class Later(Protocol):
@@ -18,9 +22,17 @@ def at_once(of: object, draw: Callable[[], None], /) -> None:  # noqa: ARG001
 
 
 class Turns:
-    """Pieces that wait for their turn, in the order in which they were asked for first."""
+    """Pieces that wait for their turn, in the order in which they were asked for first.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    clock : callable
+        Seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self._taken_at = clock()
         self._waiting: dict[object, Callable[[], None]] = {}
 
     def ask(self, of: object, draw: Callable[[], None], /) -> None:
@@ -28,8 +40,14 @@ class Turns:
         self._waiting[of] = draw
 
     def take(self, *, every: bool) -> None:
-        """Draw the next piece, or every one that waits."""
-        while self._waiting:
+        """Draw the next piece, or every one that waits.
+
+        Where pictures follow each other slowly, as many pieces as there could have been pictures: else plots would
+        become slower than they.
+        """
+        now = self.clock()
+        pieces = max(1, int((now - self._taken_at) / BEAT))
+        self._taken_at = now
+        while self._waiting and (every or pieces > 0):
             self._waiting.pop(next(iter(self._waiting)))()
-            if not every:
-                break
+            pieces -= 1

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtGui import QFontMetrics, QResizeEvent
+from PySide6.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 from mldsim.gui.panels.fields import LABEL_WIDTH
 
@@ -76,9 +86,35 @@ def is_seen(widget: QWidget) -> bool:
     return widget.isVisible() and not widget.visibleRegion().isEmpty() and on_screen(widget.window())
 
 
+class WordyButton(QPushButton):
+    """A button as `push_button` makes it, whose words end in dots where there is no room for all of them."""
+
+    MARGIN = 24
+    """Pixels beside the words."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__()
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.words = words
+        self.say(words)
+
+    def say(self, words: str) -> None:
+        """Show other words."""
+        self.words = words
+        font = self.font()
+        font.setBold(True)  # as wide as they become where they are marked as changed
+        room = max(self.width() - self.MARGIN, 20)
+        self.setText(QFontMetrics(font).elidedText(words, Qt.TextElideMode.ElideRight, room))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        super().resizeEvent(event)
+        self.say(self.words)
+
+
 def push_button(text: str, tip: str) -> QPushButton:
-    """A button that leaves the keyboard where it was."""
+    """A button that Tab reaches; pressed by the mouse it leaves the keyboard where it was."""
     button = QPushButton(text)
     button.setToolTip(tip)
-    button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
     return button

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QSizePolicy, QWidget
+from PySide6.QtWidgets import QWidget
 
 from mldsim.gui import theme
 from mldsim.gui.panels.fields import Choice, FlatButton, NumberRow, Paragraph, mark_changed
-from mldsim.gui.panels.panel import Panel, push_button
+from mldsim.gui.panels.panel import Panel, WordyButton, push_button
 from mldsim.gui.viewmodel import THERMOSTAT_NAMES, THERMOSTAT_PHYSICS, model_card
 from mldsim.parameters import FIELDS, Parameters, Setup, ThermostatKind
 from mldsim.presets import SHIPPED, Preset
@@ -75,7 +75,7 @@ class ParameterPanel(Panel):
         self.thermostat.setToolTip(f"<p>{THERMOSTAT_PHYSICS[applied.thermostat]}</p>")
         self.rows["coupling_time"].set_available(applied.thermostat is not ThermostatKind.NONE)
         schedule = applied.schedule
-        self.schedule.setText("None" if schedule is None else str(schedule))
+        self.schedule.say("None" if schedule is None else str(schedule))
         self.schedule.setToolTip(
             "<p>Moves the target while it runs: heats, cools, or goes up and down again and again.</p>"
             + ("" if schedule is None else f"<p>{schedule}, begun at {format_time(schedule.begin)}.</p>")
@@ -154,8 +154,7 @@ class ParameterPanel(Panel):
             self.thermostat.addItem(title, kind)
         self.thermostat.activated.connect(self._on_thermostat)
         self.column.addWidget(self.rows["temperature"])
-        self.schedule = push_button("None", "")
-        self.schedule.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.schedule = WordyButton("None")
         self.schedule.clicked.connect(self.schedule_asked)
         self.labelled("Schedule", self.schedule, self._back["schedule"])
         self.labelled("Thermostat", self.thermostat, self._back["thermostat"])

@@ -24,7 +24,7 @@ class StatusBar(QStatusBar):
         self.addWidget(self.part)
         self.part.hide()
         self.movie = QLabel()
-        self.movie.setProperty("level", "error")
+        self.movie.setProperty("level", "recording")
         self.movie.setToolTip("A movie of the view is being recorded; Ctrl+M stops it")
         self.movie.hide()
         self.addPermanentWidget(self.movie)

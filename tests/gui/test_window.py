@@ -932,7 +932,7 @@ def test_a_schedule_is_edited_started_and_stopped(open_window):
     dialog.accept()
     desk.wait(lambda: controller.applied.schedule is not None)
     assert controller.applied.temperature == 300.0
-    desk.wait(lambda: window.panel.schedule.text().startswith("450K:10ps"))
+    desk.wait(lambda: window.panel.schedule.words.startswith("450K:10ps"))
     desk.wait(lambda: window.panel.rows["temperature"].value > 300.0)
     window.panel.schedule.click()
     dialog = window.findChildren(ScheduleDialog)[-1]
@@ -1063,7 +1063,7 @@ def test_a_movie_of_the_view_is_recorded_while_it_runs_and_stops_whole(open_wind
     window.viewport.orbit(40.0, 0.0)
     step = desk.runner.status().step
     desk.wait(lambda: window.status_bar.movie.text()[6:] >= "1.2 s")
-    assert desk.runner.status().step > step
+    desk.wait(lambda: desk.runner.status().step > step)
     window.actions_["movie"].trigger()
     desk.wait(lambda: any("live.gif" in text for text in window.notices.texts()))
     lasted = time.monotonic() - begun
