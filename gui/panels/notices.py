@@ -6,7 +6,7 @@ from PySide6.QtCore import QSize, Qt, QTimer
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from mldsim.gui import theme
-from mldsim.gui.panels.fields import FlatButton
+from mldsim.gui.panels.fields import FlatButton, Paragraph
 from mldsim.messages import Level
 
 INFO_TIME_MS = 6000
@@ -69,12 +69,11 @@ class _Notice(QFrame):
         self.setObjectName("notice")
         self.setProperty("level", level.value)
         self._icon = QLabel()
-        words = QLabel(text)
-        words.setTextFormat(Qt.TextFormat.PlainText)
-        words.setWordWrap(True)
+        words = Paragraph()  # a plain label asks for more lines than it needs, and the window would grow for them
+        words.setProperty("dim", False)
+        words.setText(text)
         words.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         words.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        words.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         self._close = FlatButton("close", "Dismiss")
         self._close.clicked.connect(self._dismiss)
         row = QHBoxLayout(self)

@@ -351,6 +351,18 @@ def test_notices_go_away_by_a_click_and_never_pile_up(open_window):
     assert not notices.isVisible()
 
 
+def test_notices_do_not_make_the_window_grow(open_window):
+    desk = open_window(paused=True, size=(1280, 720))
+    desk.window.fitting.dock.raise_()
+    for number in range(3):
+        desk.window.tell(Level.WARNING, f"Notice {number}: " + "a force is in doubt, for a long reason; " * 5)
+    desk.wait(lambda: len(desk.window.notices.texts()) == 3)
+    desk.qtbot.wait(200)
+    assert desk.window.height() == 720
+    words = [label for label in desk.window.notices.findChildren(QLabel) if label.text().startswith("Notice")]
+    assert all(label.height() >= label.heightForWidth(label.width()) for label in words)
+
+
 def test_plots_follow_the_run(open_window):
     desk = open_window()
     temperature = desk.window.plots.temperature
