@@ -3,7 +3,7 @@
     python benchmarks/gpu.py [--quick] [--only agreement speed million]
 
 Needs a GPU, the extra `cuda12` or `cuda13`, and less than ten minutes; --quick takes smaller boxes and fewer steps, and
-leaves the page alone. Every part that is done is written at once to benchmarks/results/gpu.json and into the table of
+leaves the page alone. Every form that is done is written at once to benchmarks/results/gpu.json and into the table of
 docs/performance.md.
 
     agreement   forces and losses against the float64 CPU; a hundred steps with each thermostat; drift without one
@@ -20,6 +20,7 @@ import json
 import platform
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +38,14 @@ RESULT = ROOT / "benchmarks" / "results" / "gpu.json"
 PAGE = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- gpu: written by benchmarks/gpu.py -->", "<!-- end of gpu -->"
 
-NOT_MEASURED = "not measured: no GPU was at hand"
+NOT_MEASURED = "not measured"
 
 SPEED = {
     # name: what the table calls it, model, molecules, steps
     "small": ("64 H2O, `water-fast` (shared, ranks 0-2, K = 8, 4.5 Å)", "water-fast", 64, 20_000),
-    "large": ("100,000 agents, `water-fast`", "water-fast", 33_334, 400),
-    "large cubic": ("100,000 agents, `water` (cubic)", "water", 33_334, 400),
-    "own": ("100,000 agents, `water-paper` (own, rank 0, 6 Å)", "water-paper", 33_334, 400),
+    "large": ("98,304 agents, `water-fast`", "water-fast", 32_768, 400),
+    "large cubic": ("98,304 agents, `water` (cubic)", "water", 32_768, 400),
+    "own": ("98,304 agents, `water-paper` (own, rank 0, 6 Å)", "water-paper", 32_768, 400),
 }
 GOALS = {"small": "20,000 steps/s", "large": "1e8 atom-steps/s", "own": "5e8 atom-steps/s"}
 
@@ -74,7 +75,11 @@ def on_gpu(simulation: Simulation) -> None:
         raise SystemExit(f"The run is on {simulation.device}. {simulation.device_reason}")
 
 
-def agreement(quick: bool) -> dict[str, Any]:
+Save = Callable[[dict[str, Any]], None]
+"""Keeps what a part has found so far."""
+
+
+def agreement(quick: bool, save: Save) -> dict[str, Any]:
     """Differences from the float64 CPU, in units of the largest value; drift in meV per atom and ps."""
     found: dict[str, Any] = {}
     for name in ("water", "water-fast", "water-paper"):
@@ -106,6 +111,7 @@ def agreement(quick: bool) -> dict[str, Any]:
                 what: float(np.abs(getattr(frames[1], what) - getattr(frames[0], what)).max())
                 for what in ("positions", "velocities")
             }
+            save(found)
     run = build_simulation(
         Setup(model="water", device=DeviceKind.CUDA), Parameters(thermostat=ThermostatKind.NONE), str
     )
@@ -120,9 +126,9 @@ def agreement(quick: bool) -> dict[str, Any]:
     return found
 
 
-def speed(quick: bool) -> dict[str, Any]:
+def speed(quick: bool, save: Save) -> dict[str, Any]:
     """Steps per second, form by form."""
-    found = {}
+    found: dict[str, Any] = {}
     for name, (title, model, molecules, steps) in SPEED.items():
         steps = max(20, steps // (10 if quick else 1))
         run = simulate(model, molecules, DeviceKind.CUDA)
@@ -146,6 +152,7 @@ def speed(quick: bool) -> dict[str, Any]:
         few = 200 if molecules < 1000 else 5
         found[name]["cpu_ns_per_agent"] = 1e9 * best(lambda: cpu.advance(few)) / few / cpu.topology.n_agents  # noqa: B023
         print(f"{title}: {1 / seconds:.0f} steps/s, {agents / seconds:.3g} atom-steps/s", flush=True)
+        save(found)
     return found
 
 
@@ -173,7 +180,7 @@ def passes(run: Simulation) -> dict[str, float]:
     return found
 
 
-def million(quick: bool) -> dict[str, Any]:
+def million(quick: bool, save: Save) -> dict[str, Any]:  # noqa: ARG001 (one number after the other)
     """1,000,000 molecules, or 100,000."""
     from numba import cuda
 
@@ -231,7 +238,11 @@ def write_page(found: dict[str, Any]) -> None:
 
 def main() -> None:
     """Measure what was asked for."""
-    parts: dict[str, Callable[[bool], dict[str, Any]]] = {"agreement": agreement, "speed": speed, "million": million}
+    parts: dict[str, Callable[[bool, Save], dict[str, Any]]] = {
+        "agreement": agreement,
+        "speed": speed,
+        "million": million,
+    }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", nargs="+", choices=list(parts), default=list(parts))
@@ -243,12 +254,16 @@ def main() -> None:
     if found.get("device") != gpu.name:
         found = {}
     found |= {"device": gpu.name, "driver": gpu.reason, "host": platform.processor(), "when": time.strftime("%Y-%m-%d")}
-    for name in options.only:
-        print(name, flush=True)
-        found[name] = parts[name](options.quick)
+
+    def save(name: str, part: dict[str, Any]) -> None:
+        found[name] = part
         RESULT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         if not options.quick:
             write_page(found)
+
+    for name in options.only:
+        print(name, flush=True)
+        save(name, parts[name](options.quick, partial(save, name)))
 
 
 if __name__ == "__main__":

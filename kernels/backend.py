@@ -110,11 +110,11 @@ def kernels(kind: str, n_radial: int, max_rank: int, n_hops: int = 0) -> Kernels
         from mldsim.kernels import cuda
 
         passes = cuda.compiled(n_radial, max_rank, n_hops)
-        return Kernels(*passes, cuda.neighbors, cuda.lanes, np.asarray, cuda.put, cuda.get)
-    from mldsim.kernels import cpu
+        return Kernels(*passes, cuda.neighbors, cuda.lanes, cuda.table, cuda.put, cuda.get)
+    from mldsim.kernels import cpu, radial
 
     passes = cpu.compiled(n_radial, max_rank, n_hops)
-    return Kernels(*passes, cpu.neighbors, cpu.lanes, cpu.polynomials, np.asarray, np.asarray)
+    return Kernels(*passes, cpu.neighbors, cpu.lanes, radial.polynomials, np.asarray, np.asarray)
 
 
 def cubic_kernel(kind: str, n_radial: int, max_rank: int, n_channels: int) -> Callable[..., None]:

@@ -58,6 +58,7 @@ from mldsim.kernels.lanes import (
     whole,
 )  # fmt: skip
 from mldsim.kernels.neighbors import HERE as _HERE
+from mldsim.kernels.neighbors import by_species
 
 SIDE = 8
 """Neighbours handled side by side."""
@@ -99,25 +100,6 @@ def lanes(n_radial: int) -> int:
     return -(-n_radial // 8) * 8
 
 
-def polynomials(table: NDArray[Any]) -> NDArray[Any]:
-    """The radial functions as the passes take them.
-
-    Parameters
-    ----------
-    table : (n_species, n_species, rows + 1, 2, n) float
-        Values and slopes at the ends of the rows, see `kernels.radial.tabulate`.
-
-    Returns
-    -------
-    (n_species, n_species, rows, 4, n) float
-        phi_k(start + (i + t) h) = sum_p found[.., i, p, k] t^p for 0 <= t <= 1: Hermite's cubic polynomials.
-    """
-    wide = table.astype(np.float64)
-    (h0, s0), (h1, s1) = (np.moveaxis(ends, 3, 0) for ends in (wide[:, :, :-1], wide[:, :, 1:]))
-    powers = h0, s0, 3.0 * (h1 - h0) - 2.0 * s0 - s1, 2.0 * (h0 - h1) + s0 + s1
-    return np.ascontiguousarray(np.stack(powers, axis=3), table.dtype)
-
-
 def neighbors(
     count: NDArray[np.int32], entries: NDArray[np.int32], species: NDArray[np.int32], n_species: int, real: Any
 ) -> tuple[NDArray[Any], ...]:
@@ -143,30 +125,15 @@ def neighbors(
         Scratch of `forces`.
     """
     n, capacity = len(count), -(-(int(count.max(initial=0)) + 1) // SIDE) * SIDE
-    ends, found = (np.empty((n, n_species), np.int32) for _ in range(2))
-    ordered, reverse, rows = (np.empty((n, capacity), np.int32) for _ in range(3))
-    _by_species(count, entries, species, ends, ordered)
+    ends, ordered = by_species(count, entries, species, n_species, capacity)
+    found = np.empty_like(ends)
+    reverse, rows = (np.empty((n, capacity), np.int32) for _ in range(2))
     _find_reverse(ordered, species, ends, reverse)
     inside = np.empty((n, capacity + SIDE), np.int32)
     stream = np.empty((n, capacity // SIDE, _BLOCK), real)
     return (
         ends, ordered, reverse, found, inside, rows, stream, np.empty(n, np.int32), np.zeros((n, capacity, 4), real),
     )  # fmt: skip
-
-
-@njit(nogil=True, cache=True, parallel=True)
-def _by_species(count, entries, species, ends, ordered):  # type: ignore[no-untyped-def]
-    room, capacity = entries.shape[1], ordered.shape[1]
-    for i in prange(entries.shape[0]):
-        place = np.int64(0)
-        for b in range(ends.shape[1]):
-            for q in range(count[i]):  # no row is full, so that the last write stays in it
-                entry = at(entries, i * room + q)
-                put(ordered, i * capacity + place, entry)
-                place += np.int64(at(species, entry >> 5) == b)  # the next one overwrites it unless it is of species b
-            ends[i, b] = place
-        for q in range(place, capacity):
-            put(ordered, i * capacity + q, 32 * i + _HERE)
 
 
 @njit(nogil=True, cache=True, parallel=True)

@@ -1,9 +1,9 @@
-"""Losses and forces on an NVIDIA GPU: Numba-CUDA, one block of threads per agent.
+"""Losses and forces on an NVIDIA GPU: Numba-CUDA, one warp of 32 threads per agent.
 
-The same two passes, signatures and layouts as `kernels.cpu`, and the same arithmetic of a pair (`kernels.pair`).
+The same two passes as `kernels.cpu` over the same sorted list, and the same arithmetic of a pair (`kernels.pair`).
 
-    gradients   the threads of a block take one neighbour each and leave phi_k and Y^l in shared memory; then each
-                sums its own components A^l_{bk} over them, and each multiplies its own rows of W
+    gradients   each thread takes one neighbour and leaves phi_k and Y^l in shared memory; then each sums its own
+                components A^l_{bk} over the neighbours of one species after the other, and multiplies its own rows of W
     add_cubic   each thread takes whole components of the channels, then whole fields
     add_hops    as gradients, with the neighbours' channels in the place of Y^l
     add_waves   a block for each wave vector, its threads over the agents; then a block for each agent, its threads over
@@ -27,19 +27,28 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import config, cuda, types
 
-from mldsim.kernels import cubic, pair
+from mldsim.kernels import cubic, pair, radial
+from mldsim.kernels.cuda_registers import INLINED, at, four, least, put_at, total
+from mldsim.kernels.neighbors import by_species
 from mldsim.kernels.waves import NUMBERS
 
 # Eight molecules do not fill a GPU. That is no fault of the program to warn about.
 config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
 
-THREADS = 64
-"""Threads per block, a power of two: about as many as an agent of water has neighbours within 5 angstrom."""
+THREADS = 32
+"""Threads per block: one warp, which waits for nobody. A power of two, and no fewer than radial functions."""
+
+ROW = THREADS + 4
+"""Length of rows of numbers of one thread each: fours begin at whole places, and those of different rows lie in
+different banks of shared memory."""
+
+NOBODY = 31
+"""What stands in the place of the image (`kernels.neighbors`) in an entry that only fills a list up."""
 
 SHARED_BYTES = 48 * 1024
 """Shared memory that a block may use on every GPU."""
@@ -48,219 +57,345 @@ SHARED_BYTES = 48 * 1024
 # keep their order, and comparisons with NaN stay honest.
 FAST = True
 
-_on_device = cuda.jit(device=True, fastmath=FAST)
-_of_pair = pair.functions(_on_device)
-separation, hermite, hermite_slopes = _of_pair.separation, _of_pair.hermite, _of_pair.hermite_slopes
-harmonics, harmonic_slopes = _of_pair.harmonics, _of_pair.harmonic_slopes
+_on_device = cuda.jit(device=True, fastmath=FAST, **INLINED)
+_quadrupole, _quadrupole_slopes = _on_device(pair.quadrupole), _on_device(pair.quadrupole_slopes)
+_octupole, _octupole_slopes = _on_device(pair.octupole), _on_device(pair.octupole_slopes)
 
 
 @_on_device
-def block_sum(partial, thread):  # type: ignore[no-untyped-def]
-    """Sum of ``partial[d, :]`` over the threads of the block, left in ``partial[d, 0]`` for thread 0."""
-    half = THREADS // 2
-    while half > 0:
-        cuda.syncthreads()
-        if thread < half:
-            for d in range(partial.shape[0]):
-                partial[d, thread] += partial[d, thread + half]
-        half //= 2
+def separation(local, shift, x, y, z, entry):  # type: ignore[no-untyped-def]
+    """From a neighbour to the agent at (x, y, z), for one entry of its list; and the row of the neighbour."""
+    j = entry >> 5
+    px, py, pz, _ = four(local, 4 * j)
+    sx, sy, sz, _ = four(shift, 4 * (entry & 31))
+    return x - px - sx, y - py - sy, z - pz - sz, j
+
+
+@cache
+def kind_of(n_species: int) -> Any:
+    """The function that tells the species of the neighbour in place q of row i of a sorted list."""
+
+    @_on_device
+    def kind(ends, i, q):  # type: ignore[no-untyped-def]
+        found = 0
+        for b in range(n_species - 1):
+            found += int(q >= ends[i, b])
+        return found
+
+    return kind
 
 
 @_on_device
-def block_min(partial, thread):  # type: ignore[no-untyped-def]
-    """Minimum of ``partial`` over the threads of the block, left in ``partial[0]`` for thread 0."""
-    half = THREADS // 2
-    while half > 0:
-        cuda.syncthreads()
-        if thread < half:
-            partial[thread] = min(partial[thread], partial[thread + half])
-        half //= 2
+def row_of_table(r, start, per_row):  # type: ignore[no-untyped-def]
+    """Row of the table of radial functions, and the way through it, 0 to 1."""
+    t = max((r - start) * per_row, start - start)
+    row = int(t)
+    return row, t - type(t)(row)
 
 
-def _check_shared(n_species: int, n_radial: int, what: str, numbers: int, real: Any) -> None:
-    needed = numbers * np.dtype(real).itemsize + 8 * THREADS
+class Shape(NamedTuple):
+    """How the threads of a block share out the fields of an agent in the first pass.
+
+    A thread sums for one k, and for every `groups`-th component; or for a part of the neighbours, where there are more
+    threads than components.
+    """
+
+    groups: int
+    parts: int
+    slots: int
+    n_phi: int
+    n_values: int
+    n_summed: int
+
+
+def shape_of_gradients(n_species: int, n_radial: int, max_rank: int) -> Shape:
+    """The same, and how many numbers of shared memory its three arrays have."""
+    n_lm, wide = (max_rank + 1) ** 2, lanes(n_radial)
+    groups = max(THREADS // wide, 1)
+    parts, slots = max(groups // n_lm, 1), -(-n_lm // groups)
+    return Shape(
+        groups, parts, slots, ROW * wide, ROW * max(n_lm, slots * groups), parts * n_species * n_lm * wide
+    )  # fmt: skip
+
+
+def shared_numbers(n_species: int, n_radial: int, max_rank: int, n_channels: int = 0, *, hops: bool = False) -> int:
+    """Numbers of shared memory that all passes of a form have together."""
+    n_lm, wide = (max_rank + 1) ** 2, lanes(n_radial)
+    shape = shape_of_gradients(n_species, n_radial, max_rank)
+    found = (
+        shape.n_phi + shape.n_values + shape.n_summed + 2 * n_species * n_lm * wide
+    )  # two: `cuda_step` may look twice
+    if n_channels:
+        rows = len(cubic.slopes(max_rank).form) * n_channels
+        found += (2 * n_lm + rows) * cubic.WIDE + (max_rank + 1) * n_channels
+    if hops:
+        found += ROW * (n_radial + n_channels) + n_species * n_channels * n_radial
+    return found
+
+
+def check_shared(
+    n_species: int, n_radial: int, max_rank: int, n_channels: int, real: Any, *, hops: bool = False
+) -> None:
+    """Refuse what does not fit into the memory of a block.
+
+    Raises
+    ------
+    ValueError
+        In one sentence for the user.
+    """
+    needed = shared_numbers(n_species, n_radial, max_rank, n_channels, hops=hops) * np.dtype(real).itemsize
     if needed > SHARED_BYTES:
+        channels = f", {n_channels} channels" if n_channels else ""
         raise ValueError(
-            f"A model of {n_species} species, {n_radial} radial functions and {what} needs {needed} "
-            f"bytes of a GPU's shared memory and {SHARED_BYTES} are there; use the CPU."
+            f"A model of {n_species} species, {n_radial} radial functions, ranks up to {max_rank}{channels} needs "
+            f"{needed} bytes of a GPU's shared memory and {SHARED_BYTES} are there; use the CPU."
         )
 
 
 @cache
 def gradients_of_one(n_species: int, n_radial: int, max_rank: int, real: Any) -> Any:
-    """The first pass for agent i, by one block; `real` is ``np.float32`` or ``np.float64``.
-
-    Raises
-    ------
-    ValueError
-        If the fields of one agent do not fit into the memory of a block.
-    """
-    n_lm = (max_rank + 1) ** 2
-    n_fields = n_species * n_lm * n_radial
-    numbers_kept = THREADS * (n_radial + n_lm + 2) + n_fields
-    _check_shared(n_species, n_radial, f"ranks up to {max_rank}", numbers_kept, real)
+    """The first pass for agent i, by one block; `real` is ``np.float32`` or ``np.float64``."""
+    n_lm, wide = (max_rank + 1) ** 2, lanes(n_radial)
+    of_species = n_lm * wide
+    n_fields = n_species * of_species
+    groups, parts, slots, n_phi, n_values, n_summed = shape_of_gradients(n_species, n_radial, max_rank)
+    zero, half, one = real(0.0), real(0.5), real(1.0)
+    kind = kind_of(n_species)
 
     @_on_device
     def gradients(  # type: ignore[no-untyped-def]
-        i, local, species, shift, count, entries, cutoff, start, per_row, table, linear, quadratic, wall_radius,
+        i, local, species, shift, ends, entries, cutoff, start, per_row, table, linear, quadratic, wall_radius,
         wall_energy, losses, gradient, closest, kept_fields,
     ):  # fmt: skip
         thread = cuda.threadIdx.x
-        phi = cuda.shared.array((THREADS, n_radial), real)
-        value = cuda.shared.array((THREADS, n_lm), real)
-        kind = cuda.shared.array(THREADS, np.int32)
-        fields = cuda.shared.array((n_species, n_lm, n_radial), real)
-        partial = cuda.shared.array((1, THREADS), real)
-        shortest = cuda.shared.array(THREADS, real)
+        phi = cuda.shared.array(n_phi, real, alignment=16)
+        value = cuda.shared.array(n_values, real, alignment=16)
+        fields = cuda.shared.array(n_summed, real, alignment=16)
+        sums = cuda.local.array(slots, real)
+        g = cuda.local.array(n_species, real)
         a = species[i]
-        loss = real(0.0)
-        nearest = real(1e9)
-        for f in range(thread, n_fields, THREADS):
-            fields[f // (n_lm * n_radial), f // n_radial % n_lm, f % n_radial] = real(0.0)
+        x, y, z, _ = four(local, 4 * i)
+        k_mine, group = thread % wide, thread // wide
+        m_mine, part = group % min(groups, n_lm), group // n_lm if n_lm < groups else 0
+        sums_up = group < groups and part < parts
+        loss, nearest = zero, real(1e9)
+        for f in range(thread, n_summed, THREADS):
+            fields[f] = zero
 
-        for first in range(0, count[i], THREADS):
+        count = ends[i, n_species - 1]
+        for first in range(0, count, THREADS):
             cuda.syncthreads()
-            kind[thread] = -1
-            if first + thread < count[i]:
-                dx, dy, dz, j = separation(local, shift, i, entries[i, first + thread])
+            inside = False
+            entry = entries[i, first + thread] if first + thread < count else NOBODY
+            if entry & 31 != NOBODY:
+                dx, dy, dz, _ = separation(local, shift, x, y, z, entry)
                 r2 = dx * dx + dy * dy + dz * dz
-                if r2 < cutoff * cutoff:
+                inside = r2 < cutoff * cutoff
+                if inside:
                     r = real(math.sqrt(r2))
-                    b = species[j]
-                    kind[thread] = b
+                    b = kind(ends, i, first + thread)
                     radius = wall_radius[a, b]
                     if r < radius:
                         loss += wall_energy * (radius - r) * (radius - r)
                     nearest = min(nearest, r / radius)
-                    t = max((r - start) * per_row, real(0.0))
-                    row = int(t)
-                    h0, s0, h1, s1 = hermite(t - real(row), real(1.0))
-                    for k in range(n_radial):
-                        phi[thread, k] = (
-                            h0 * table[a, b, row, 0, k]
-                            + s0 * table[a, b, row, 1, k]
-                            + h1 * table[a, b, row + 1, 0, k]
-                            + s1 * table[a, b, row + 1, 1, k]
-                        )
-                    inverse = real(1.0) / r
-                    harmonics(dx * inverse, dy * inverse, dz * inverse, max_rank, value[thread])
+                    row, t = row_of_table(r, start, per_row)
+                    place = ((a * n_species + b) * table.shape[2] + row) * (4 * wide)
+                    for k in range(wide):
+                        c0, c1, c2, c3 = four(table, place + 4 * k)
+                        put_at(phi, thread + k * ROW, c0 + t * (c1 + t * (c2 + t * c3)))
+                    put_at(value, thread, one)
+                    inverse = one / r
+                    dx, dy, dz = dx * inverse, dy * inverse, dz * inverse
+                    if max_rank >= 1:
+                        put_at(value, thread + ROW, dx)
+                        put_at(value, thread + 2 * ROW, dy)
+                        put_at(value, thread + 3 * ROW, dz)
+                    if max_rank >= 2:
+                        v = _quadrupole(real, dx, dy, dz)
+                        for m in range(5):
+                            put_at(value, thread + (4 + m) * ROW, v[m])
+                    if max_rank >= 3:
+                        w = _octupole(real, dx, dy, dz)
+                        for m in range(7):
+                            put_at(value, thread + (9 + m) * ROW, w[m])
+            if not inside:
+                for k in range(wide):
+                    put_at(phi, thread + k * ROW, zero)
+                for m in range(n_lm):
+                    put_at(value, thread + m * ROW, zero)
             cuda.syncthreads()
-            staged = min(THREADS, count[i] - first)
-            for f in range(thread, n_fields, THREADS):
-                b = f // (n_lm * n_radial)
-                m = f // n_radial % n_lm
-                k = f % n_radial
-                total = fields[b, m, k]
-                for p in range(staged):
-                    if kind[p] == b:
-                        total += value[p, m] * phi[p, k]
-                fields[b, m, k] = total
+            if sums_up:
+                begin = 0
+                for b in range(n_species):
+                    end = min(ends[i, b] - first, THREADS)
+                    for s in range(slots):
+                        sums[s] = zero
+                    for p in range(begin + 4 * part, end, 4 * parts):
+                        w0, w1, w2, w3 = four(phi, k_mine * ROW + p)
+                        for s in range(slots):
+                            y0, y1, y2, y3 = four(value, m_mine * ROW + p + s * groups * ROW)
+                            sums[s] += w0 * y0 + w1 * y1 + w2 * y2 + w3 * y3
+                    for s in range(slots):
+                        m = m_mine + s * groups
+                        if m < n_lm:
+                            place = part * n_fields + b * of_species + m * wide + k_mine
+                            put_at(fields, place, at(fields, place) + sums[s])
+                    begin = max(end, begin)
         cuda.syncthreads()
+        if parts > 1:
+            for f in range(thread, n_fields, THREADS):
+                for n in range(1, parts):
+                    fields[f] += fields[n * n_fields + f]
+            cuda.syncthreads()
 
-        for f in range(thread, n_fields, THREADS):
-            b = f // (n_lm * n_radial)
-            m = f // n_radial % n_lm
-            k = f % n_radial
-            rank = int(m > 0) + int(m > 3) + int(m > 8)
-            g = real(0.0)
-            for c in range(n_species):
-                for n in range(n_radial):
-                    g += quadratic[a, rank, c, n, b, k] * fields[c, m, n]
-            loss += real(0.5) * fields[b, m, k] * g
-            if m == 0:
-                loss += linear[a, b, k] * fields[b, 0, k]
-                g += linear[a, b, k]
-            gradient[i, b, m, k] = g
-            if kept_fields.shape[0]:
-                kept_fields[i, b, m, k] = fields[b, m, k]
+        if group < min(groups, n_lm):
+            for s in range(slots):
+                m = m_mine + s * groups
+                if m < n_lm:
+                    rank = int(m > 0) + int(m > 3) + int(m > 8)
+                    place = (a * (max_rank + 1) + rank) * (n_species * n_radial * n_species * wide) + k_mine
+                    for b in range(n_species):
+                        g[b] = zero
+                    for c in range(n_species):
+                        for n in range(n_radial):
+                            field = at(fields, m * wide + c * of_species + n)
+                            for b in range(n_species):
+                                g[b] += field * at(quadratic, place + ((c * n_radial + n) * n_species + b) * wide)
+                    for b in range(n_species):
+                        f = b * of_species + m * wide + k_mine
+                        field = at(fields, f)
+                        loss += half * field * g[b]
+                        if m == 0:
+                            own = at(linear, (a * n_species + b) * wide + k_mine)
+                            loss += own * field
+                            g[b] += own
+                        put_at(gradient, i * n_fields + f, g[b])
+                        if kept_fields.shape[0]:
+                            put_at(kept_fields, i * n_fields + f, field)
 
-        partial[0, thread] = loss
-        shortest[thread] = nearest
-        block_sum(partial, thread)
-        block_min(shortest, thread)
+        loss, nearest = total(loss), least(nearest)
         if thread == 0:
-            losses[i] = partial[0, 0]
-            closest[i] = shortest[0]
+            losses[i] = loss
+            closest[i] = nearest
 
     return gradients
 
 
 @cache
-def force_on_one(n_radial: int, max_rank: int, n_hops: int, alone: bool, real: Any) -> Any:
+def force_on_one(n_species: int, n_radial: int, max_rank: int, n_hops: int, alone: bool, real: Any) -> Any:
     """The second pass for agent i, by one block.
 
     `n_hops` as in `kernels.cpu.compiled`; `alone` where no gradient of a neighbour counts (own scope), so that none is
     read and `both` does not matter.
     """
-    n_lm = (max_rank + 1) ** 2
+    n_lm, wide = (max_rank + 1) ** 2, lanes(n_radial)
+    of_species = n_lm * wide
+    n_fields = n_species * of_species
+    zero, one, two, three = real(0.0), real(1.0), real(2.0), real(3.0)
+    kind = kind_of(n_species)
+
+    @_on_device
+    def products(mine, place, theirs, there, sign, phi, dphi):  # type: ignore[no-untyped-def]
+        """sum_k g_k phi'_k and sum_k g_k phi_k / r for one component; g is G of both agents, (-1)^l of the other's."""
+        radial, across = zero, zero
+        for k in range(0, wide, 4):
+            g0, g1, g2, g3 = four(mine, place + k)
+            if not alone:
+                h0, h1, h2, h3 = four(theirs, there + k)
+                g0, g1, g2, g3 = g0 + sign * h0, g1 + sign * h1, g2 + sign * h2, g3 + sign * h3
+            radial += g0 * dphi[k] + g1 * dphi[k + 1] + g2 * dphi[k + 2] + g3 * dphi[k + 3]
+            across += g0 * phi[k] + g1 * phi[k + 1] + g2 * phi[k + 2] + g3 * phi[k + 3]
+        return radial, across
+
+    @_on_device
+    def added(so_far, m, value, slope, mine, place, theirs, there, sign, phi, dphi):  # type: ignore[no-untyped-def]
+        """What component m pulls along the pair, and x, y and z of what it pulls across, added to what others do."""
+        radial, across = products(mine, place + m * wide, theirs, there + m * wide, sign, phi, dphi)
+        return (
+            so_far[0] + radial * value, so_far[1] + across * slope[0], so_far[2] + across * slope[1],
+            so_far[3] + across * slope[2],
+        )  # fmt: skip
 
     @_on_device
     def forces(  # type: ignore[no-untyped-def]
-        i, local, species, shift, count, entries, cutoff, start, per_row, table, gradient, wall_radius, wall_force,
+        i, local, species, shift, ends, entries, cutoff, start, per_row, table, gradient, wall_radius, wall_force,
         both, numbers, pulls, distant, result,
     ):  # fmt: skip
         thread = cuda.threadIdx.x
-        partial = cuda.shared.array((3, THREADS), real)
-        phi = cuda.local.array(n_radial, real)
-        dphi = cuda.local.array(n_radial, real)
-        value = cuda.local.array(n_lm, real)
-        slope = cuda.local.array((3, n_lm), real)
+        mine = cuda.shared.array(n_fields, real, alignment=16)
+        phi = cuda.local.array(wide, real)
+        dphi = cuda.local.array(wide, real)
         a = species[i]
-        fx, fy, fz = real(0.0), real(0.0), real(0.0)
-        for q in range(thread, count[i], THREADS):
-            dx, dy, dz, j = separation(local, shift, i, entries[i, q])
+        x, y, z, _ = four(local, 4 * i)
+        for f in range(thread, n_fields, THREADS):
+            mine[f] = at(gradient, i * n_fields + f)
+        cuda.syncthreads()
+        fx, fy, fz = zero, zero, zero
+        for q in range(thread, ends[i, n_species - 1], THREADS):
+            entry = entries[i, q]
+            if entry & 31 == NOBODY:
+                continue
+            dx, dy, dz, j = separation(local, shift, x, y, z, entry)
             r2 = dx * dx + dy * dy + dz * dz
             if not r2 < cutoff * cutoff:  # also true of NaN
                 continue
             r = real(math.sqrt(r2))
-            inverse = real(1.0) / r
+            inverse = one / r
             ux, uy, uz = dx * inverse, dy * inverse, dz * inverse
-            b = species[j]
-            t = max((r - start) * per_row, real(0.0))
-            row = int(t)
-            t -= real(row)
-            h0, s0, h1, s1 = hermite(t, real(1.0))
-            dh0, ds0, ds1 = hermite_slopes(t, real(1.0))
-            for k in range(n_radial):
-                near, near_slope = table[a, b, row, 0, k], table[a, b, row, 1, k]
-                far, far_slope = table[a, b, row + 1, 0, k], table[a, b, row + 1, 1, k]
-                phi[k] = (h0 * near + s0 * near_slope + h1 * far + s1 * far_slope) * inverse
-                dphi[k] = (dh0 * (near - far) + ds0 * near_slope + ds1 * far_slope) * per_row
-            harmonics(ux, uy, uz, max_rank, value)
-            harmonic_slopes(ux, uy, uz, max_rank, slope)
-            along = real(0.0)
-            for rank in range(max_rank + 1):
-                # (-1)^l: seen from the other end, the separation points the other way.
-                sign = -both if rank % 2 else both
-                for m in range(rank * rank, (rank + 1) * (rank + 1)):
-                    radial = real(0.0)
-                    across = real(0.0)
-                    for k in range(n_radial):
-                        g = gradient[i, b, m, k]
-                        if not alone:
-                            g += sign * gradient[j, a, m, k]
-                        if n_hops and m == 0:
-                            for c in range(n_hops):
-                                g += pulls[i, b, c, k] * numbers[j, c]
-                        radial += g * dphi[k]
-                        across += g * phi[k]
-                    along += radial * value[m]
-                    fx -= across * slope[0, m]
-                    fy -= across * slope[1, m]
-                    fz -= across * slope[2, m]
+            b = kind(ends, i, q)
+            row, t = row_of_table(r, start, per_row)
+            place = ((a * n_species + b) * table.shape[2] + row) * (4 * wide)
+            for k in range(wide):
+                c0, c1, c2, c3 = four(table, place + 4 * k)
+                phi[k] = (c0 + t * (c1 + t * (c2 + t * c3))) * inverse
+                dphi[k] = (c1 + t * (two * c2 + t * (three * c3))) * per_row
+            place, there = b * of_species, (j * n_species + a) * of_species
+            # (-1)^l: seen from the other end, the separation points the other way.
+            even = (mine, place, gradient, there, both, phi, dphi)
+            odd = (mine, place, gradient, there, -both, phi, dphi)
+            sums = added((zero, zero, zero, zero), 0, one, (zero, zero, zero), *even)
+            if max_rank >= 1:
+                sums = added(sums, 1, ux, (one, zero, zero), *odd)
+                sums = added(sums, 2, uy, (zero, one, zero), *odd)
+                sums = added(sums, 3, uz, (zero, zero, one), *odd)
+            if max_rank >= 2:
+                v = _quadrupole(real, ux, uy, uz)
+                sx, sy, sz = _quadrupole_slopes(real, ux, uy, uz)
+                sums = added(sums, 4, v[0], (sx[0], sy[0], sz[0]), *even)
+                sums = added(sums, 5, v[1], (sx[1], sy[1], sz[1]), *even)
+                sums = added(sums, 6, v[2], (sx[2], sy[2], sz[2]), *even)
+                sums = added(sums, 7, v[3], (sx[3], sy[3], sz[3]), *even)
+                sums = added(sums, 8, v[4], (sx[4], sy[4], sz[4]), *even)
+            if max_rank >= 3:
+                w = _octupole(real, ux, uy, uz)
+                wx, wy, wz = _octupole_slopes(real, ux, uy, uz)
+                sums = added(sums, 9, w[0], (wx[0], wy[0], wz[0]), *odd)
+                sums = added(sums, 10, w[1], (wx[1], wy[1], wz[1]), *odd)
+                sums = added(sums, 11, w[2], (wx[2], wy[2], wz[2]), *odd)
+                sums = added(sums, 12, w[3], (wx[3], wy[3], wz[3]), *odd)
+                sums = added(sums, 13, w[4], (wx[4], wy[4], wz[4]), *odd)
+                sums = added(sums, 14, w[5], (wx[5], wy[5], wz[5]), *odd)
+                sums = added(sums, 15, w[6], (wx[6], wy[6], wz[6]), *odd)
+            along, vx, vy, vz = sums
+            if n_hops:
+                for k in range(n_radial):
+                    pull = zero
+                    for c in range(n_hops):
+                        pull += pulls[i, b, c, k] * numbers[j, c]
+                    along += pull * dphi[k]
+            # Of the polynomials' slopes, what points along the pair is no slope on the sphere.
+            along -= vx * ux + vy * uy + vz * uz
             overlap = wall_radius[a, b] - r
-            if overlap > real(0.0):
+            if overlap > zero:
                 along -= wall_force * overlap
-            fx -= along * ux
-            fy -= along * uy
-            fz -= along * uz
-        partial[0, thread] = fx
-        partial[1, thread] = fy
-        partial[2, thread] = fz
-        block_sum(partial, thread)
+            fx -= vx + along * ux
+            fy -= vy + along * uy
+            fz -= vz + along * uz
+        fx, fy, fz = total(fx), total(fy), total(fz)
         if thread == 0:
-            for d in range(3):
-                result[i, d] = partial[d, 0] + distant[i, d] if distant.shape[0] else partial[d, 0]
+            if distant.shape[0]:
+                fx, fy, fz = fx + distant[i, 0], fy + distant[i, 1], fz + distant[i, 2]
+            result[i, 0], result[i, 1], result[i, 2] = fx, fy, fz
 
     return forces
 
@@ -274,26 +409,27 @@ def kernels(n_species: int, n_radial: int, max_rank: int, n_hops: int, real: Any
     ValueError
         If the fields of one agent do not fit into the memory of a block.
     """
+    check_shared(n_species, n_radial, max_rank, 0, real)
     gradients_of = gradients_of_one(n_species, n_radial, max_rank, real)
-    force_on = force_on_one(n_radial, max_rank, n_hops, False, real)
+    force_on = force_on_one(n_species, n_radial, max_rank, n_hops, False, real)
 
     @cuda.jit(fastmath=FAST)
     def gradients(  # type: ignore[no-untyped-def]
-        local, species, shift, count, entries, cutoff, start, per_row, table, linear, quadratic, wall_radius,
+        local, species, shift, ends, entries, cutoff, start, per_row, table, linear, quadratic, wall_radius,
         wall_energy, losses, gradient, closest, kept_fields,
     ):  # fmt: skip
         gradients_of(
-            cuda.blockIdx.x, local, species, shift, count, entries, cutoff, start, per_row, table, linear, quadratic,
+            cuda.blockIdx.x, local, species, shift, ends, entries, cutoff, start, per_row, table, linear, quadratic,
             wall_radius, wall_energy, losses, gradient, closest, kept_fields,
         )  # fmt: skip
 
     @cuda.jit(fastmath=FAST)
     def forces(  # type: ignore[no-untyped-def]
-        local, species, shift, count, entries, cutoff, start, per_row, table, gradient, wall_radius, wall_force, both,
+        local, species, shift, ends, entries, cutoff, start, per_row, table, gradient, wall_radius, wall_force, both,
         numbers, pulls, distant, result,
     ):  # fmt: skip
         force_on(
-            cuda.blockIdx.x, local, species, shift, count, entries, cutoff, start, per_row, table, gradient,
+            cuda.blockIdx.x, local, species, shift, ends, entries, cutoff, start, per_row, table, gradient,
             wall_radius, wall_force, both, numbers, pulls, distant, result,
         )  # fmt: skip
 
@@ -330,86 +466,126 @@ def compiled(n_radial: int, max_rank: int, n_hops: int) -> tuple[Callable[..., A
 
 @cache
 def cubic_of_one(n_species: int, n_radial: int, max_rank: int, n_channels: int, real: Any) -> Any:
-    """The cubic part of agent i, by one block: a thread for each component, then for each field."""
-    n_lm = (max_rank + 1) ** 2
+    """The cubic part of agent i, by one block: a thread for each component, each row of a tensor, each field."""
+    n_lm, wide = (max_rank + 1) ** 2, lanes(n_radial)
     n_ranks, n_components = max_rank + 1, n_lm * n_channels
-    n_fields = n_species * n_lm * n_radial
+    of_species = n_lm * wide
+    n_fields = n_species * of_species
     _, first, form, first_pair, pairs, couplings = cubic.slopes(max_rank)
     weights = couplings.astype(real)
+    n_forms, n_rows = len(cubic.slopes(max_rank).forms), len(form) * n_channels
+    n_numbers = n_lm * cubic.WIDE
+    n_products = n_rows * cubic.WIDE
+    wide_channels, last_quad = cubic.WIDE, (n_channels - 1) // 4 * 4
+    zero, one = real(0.0), real(1.0)
 
     @_on_device
     def add_cubic(  # type: ignore[no-untyped-def]
         i, species, fields, channels, offsets, tightness, tensors, losses, gradient, numbers, slopes
     ):
         thread = cuda.threadIdx.x
-        p = cuda.shared.array((n_lm, n_channels), real)
+        p = cuda.shared.array(n_numbers, real, alignment=16)
+        slope = cuda.shared.array(n_numbers, real, alignment=16)
+        products = cuda.shared.array(n_products, real, alignment=16)
         s = cuda.shared.array((n_ranks, n_channels), real)
-        slope = cuda.shared.array((n_lm, n_channels), real)
-        partial = cuda.shared.array((1, THREADS), real)
+        sums = cuda.local.array(wide_channels, real)
+        both = cuda.local.array(wide_channels, real)
         first_ = cuda.const.array_like(first)
         form_ = cuda.const.array_like(form)
         first_pair_ = cuda.const.array_like(first_pair)
         pairs_ = cuda.const.array_like(pairs)
         weights_ = cuda.const.array_like(weights)
         a = species[i]
+        for number in range(thread, n_numbers, THREADS):
+            p[number] = zero
+        cuda.syncthreads()
         for component in range(thread, n_components, THREADS):
             m, c = component // n_channels, component % n_channels
             rank = int(m > 0) + int(m > 3) + int(m > 8)
-            seen = -offsets[a, c] if m == 0 else real(0.0)
+            seen = -offsets[a, c] if m == 0 else zero
             for b in range(n_species):
-                for k in range(n_radial):
-                    seen += channels[a, rank, c, b, k] * fields[i, b, m, k]
-            p[m, c] = seen
+                place = (((a * n_ranks + rank) * n_channels + c) * n_species + b) * wide
+                field = i * n_fields + b * of_species + m * wide
+                for k in range(0, wide, 4):
+                    w0, w1, w2, w3 = four(channels, place + k)
+                    f0, f1, f2, f3 = four(fields, field + k)
+                    seen += w0 * f0 + w1 * f1 + w2 * f2 + w3 * f3
+            p[m * wide_channels + c] = seen
         cuda.syncthreads()
-        for channel in range(thread, (max_rank + 1) * n_channels, THREADS):
+        for channel in range(thread, n_ranks * n_channels, THREADS):
             rank, c = channel // n_channels, channel % n_channels
-            square = real(0.0)
+            square = zero
             for m in range(rank * rank, (rank + 1) * (rank + 1)):
-                square += p[m, c] * p[m, c]
-            s[rank, c] = real(1.0) / real(math.sqrt(real(1.0) + square * tightness[a, rank]))
+                square += p[m * wide_channels + c] * p[m * wide_channels + c]
+            s[rank, c] = one / real(math.sqrt(one + square * tightness[a, rank]))
             for m in range(rank * rank, (rank + 1) * (rank + 1)):
-                p[m, c] *= s[rank, c]
+                p[m * wide_channels + c] *= s[rank, c]
         cuda.syncthreads()
         if numbers.shape[0]:
             for c in range(thread, n_channels, THREADS):
-                numbers[i, c] = p[0, c]
-                slopes[i, c] = real(0.0)
-        loss = real(0.0)
+                numbers[i, c] = p[c]
+                slopes[i, c] = zero
+        # A row is a term t of `cubic.slopes` and the channel d of its first factor; what it adds to the slope by
+        # channel c is sum_e D_dec sum G p_d p_e.
+        for row in range(thread, n_rows, THREADS):
+            t, d = row // n_channels, row % n_channels
+            for e in range(wide_channels):
+                both[e] = zero
+                sums[e] = zero
+            for number in range(first_pair_[t], first_pair_[t + 1]):
+                weight = weights_[number] * at(p, pairs_[number, 0] * wide_channels + d)
+                other = pairs_[number, 1] * wide_channels
+                for e in range(0, last_quad + 1, 4):
+                    p0, p1, p2, p3 = four(p, other + e)
+                    both[e] += weight * p0
+                    both[e + 1] += weight * p1
+                    both[e + 2] += weight * p2
+                    both[e + 3] += weight * p3
+            place = ((a * n_forms + form_[t]) * n_channels + d) * (n_channels * wide_channels)
+            for e in range(n_channels):
+                for c in range(0, last_quad + 1, 4):
+                    t0, t1, t2, t3 = four(tensors, place + e * wide_channels + c)
+                    sums[c] += both[e] * t0
+                    sums[c + 1] += both[e] * t1
+                    sums[c + 2] += both[e] * t2
+                    sums[c + 3] += both[e] * t3
+            for c in range(n_channels):
+                put_at(products, row * wide_channels + c, sums[c])
+        cuda.syncthreads()
+        loss = zero
         for component in range(thread, n_components, THREADS):
             m, c = component // n_channels, component % n_channels
-            total = real(0.0)
-            for t in range(first_[m], first_[m + 1]):
-                for number in range(first_pair_[t], first_pair_[t + 1]):
-                    of_pair = real(0.0)
-                    for d in range(n_channels):
-                        for e in range(n_channels):
-                            both = p[pairs_[number, 0], d] * p[pairs_[number, 1], e]
-                            of_pair += both * tensors[a, form_[t], d, e, c]
-                    total += weights_[number] * of_pair
-            slope[m, c] = total
-            loss += total * p[m, c]
-        partial[0, thread] = loss
-        block_sum(partial, thread)
+            pull = zero
+            for row in range(first_[m] * n_channels, first_[m + 1] * n_channels):
+                pull += at(products, row * wide_channels + c)
+            slope[m * wide_channels + c] = pull
+            loss += pull * p[m * wide_channels + c]
+        loss = total(loss)
         if thread == 0:
-            losses[i] += partial[0, 0] * real(1.0 / 3.0)  # Euler: the part is homogeneous of degree 3 in p
-        for channel in range(thread, (max_rank + 1) * n_channels, THREADS):
+            losses[i] += loss * real(1.0 / 3.0)  # Euler: the part is homogeneous of degree 3 in p
+        cuda.syncthreads()
+        for channel in range(thread, n_ranks * n_channels, THREADS):
             rank, c = channel // n_channels, channel % n_channels
-            along = real(0.0)
+            along = zero
             for m in range(rank * rank, (rank + 1) * (rank + 1)):
-                along += p[m, c] * slope[m, c]
+                along += p[m * wide_channels + c] * slope[m * wide_channels + c]
             along *= tightness[a, rank]
             for m in range(rank * rank, (rank + 1) * (rank + 1)):
-                slope[m, c] = (slope[m, c] - along * p[m, c]) * s[rank, c]
+                place = m * wide_channels + c
+                slope[place] = (slope[place] - along * p[place]) * s[rank, c]
         cuda.syncthreads()
-        for f in range(thread, n_fields, THREADS):
-            b = f // (n_lm * n_radial)
-            m = f // n_radial % n_lm
-            k = f % n_radial
-            rank = int(m > 0) + int(m > 3) + int(m > 8)
-            g = gradient[i, b, m, k]
-            for c in range(n_channels):
-                g += channels[a, rank, c, b, k] * slope[m, c]
-            gradient[i, b, m, k] = g
+        k, group = thread % wide, thread // wide
+        groups = max(THREADS // wide, 1)
+        if group < groups:
+            for m in range(group, n_lm, groups):
+                rank = int(m > 0) + int(m > 3) + int(m > 8)
+                for b in range(n_species):
+                    place = i * n_fields + b * of_species + m * wide + k
+                    weight = (((a * n_ranks + rank) * n_channels) * n_species + b) * wide + k
+                    g = at(gradient, place)
+                    for c in range(n_channels):
+                        g += at(channels, weight + c * (n_species * wide)) * at(slope, m * wide_channels + c)
+                    put_at(gradient, place, g)
 
     return add_cubic
 
@@ -447,102 +623,93 @@ def compiled_cubic(n_radial: int, max_rank: int, n_channels: int) -> Callable[..
 
 @cache
 def hops_of_one(n_species: int, n_radial: int, n_channels: int, real: Any) -> Any:
-    """The hops of agent i, by one block.
-
-    Raises
-    ------
-    ValueError
-        If what one agent sees does not fit into the memory of a block.
-    """
-    n_fields = n_species * n_channels * n_radial
-    numbers_kept = THREADS * (n_radial + n_channels) + n_fields
-    _check_shared(n_species, n_radial, f"hops of {n_channels} channels", numbers_kept, real)
+    """The hops of agent i, by one block."""
+    n_fields, wide = n_species * n_channels * n_radial, lanes(n_radial)
+    zero = real(0.0)
+    kind = kind_of(n_species)
 
     @_on_device
     def add_hops(  # type: ignore[no-untyped-def]
-        i, local, species, shift, count, entries, cutoff, start, per_row, table, numbers, by_number, by_function,
+        i, local, species, shift, ends, entries, cutoff, start, per_row, table, numbers, by_number, by_function,
         losses, slopes, pulls,
     ):  # fmt: skip
         thread = cuda.threadIdx.x
-        phi = cuda.shared.array((THREADS, n_radial), real)
-        kind = cuda.shared.array(THREADS, np.int32)
-        other = cuda.shared.array(THREADS, np.int32)
+        phi = cuda.shared.array((n_radial, ROW), real)
+        other = cuda.shared.array((n_channels, ROW), real)
         fields = cuda.shared.array((n_species, n_channels, n_radial), real)
-        partial = cuda.shared.array((n_channels, THREADS), real)
         a = species[i]
+        x, y, z, _ = four(local, 4 * i)
         for f in range(thread, n_fields, THREADS):
-            fields[f // (n_channels * n_radial), f // n_radial % n_channels, f % n_radial] = real(0.0)
-        for first in range(0, count[i], THREADS):
+            fields[f // (n_channels * n_radial), f // n_radial % n_channels, f % n_radial] = zero
+        count = ends[i, n_species - 1]
+        for first in range(0, count, THREADS):
             cuda.syncthreads()
-            kind[thread] = -1
-            if first + thread < count[i]:
-                dx, dy, dz, j = separation(local, shift, i, entries[i, first + thread])
+            for k in range(n_radial):
+                phi[k, thread] = zero
+            for c in range(n_channels):
+                other[c, thread] = zero
+            entry = entries[i, first + thread] if first + thread < count else NOBODY
+            if entry & 31 != NOBODY:
+                dx, dy, dz, j = separation(local, shift, x, y, z, entry)
                 r2 = dx * dx + dy * dy + dz * dz
                 if r2 < cutoff * cutoff:
-                    b = species[j]
-                    kind[thread] = b
-                    other[thread] = j
-                    t = max((real(math.sqrt(r2)) - start) * per_row, real(0.0))
-                    row = int(t)
-                    h0, s0, h1, s1 = hermite(t - real(row), real(1.0))
+                    row, t = row_of_table(real(math.sqrt(r2)), start, per_row)
+                    b = kind(ends, i, first + thread)
+                    place = ((a * n_species + b) * table.shape[2] + row) * (4 * wide)
                     for k in range(n_radial):
-                        phi[thread, k] = (
-                            h0 * table[a, b, row, 0, k]
-                            + s0 * table[a, b, row, 1, k]
-                            + h1 * table[a, b, row + 1, 0, k]
-                            + s1 * table[a, b, row + 1, 1, k]
-                        )
+                        c0, c1, c2, c3 = four(table, place + 4 * k)
+                        phi[k, thread] = c0 + t * (c1 + t * (c2 + t * c3))
+                    for c in range(n_channels):
+                        other[c, thread] = numbers[j, c]
             cuda.syncthreads()
-            staged = min(THREADS, count[i] - first)
             for f in range(thread, n_fields, THREADS):
                 b = f // (n_channels * n_radial)
                 d = f // n_radial % n_channels
                 k = f % n_radial
-                total = fields[b, d, k]
-                for p in range(staged):
-                    if kind[p] == b:
-                        total += numbers[other[p], d] * phi[p, k]
-                fields[b, d, k] = total
+                begin = max(ends[i, b - 1] - first, 0) if b > 0 else 0
+                sum_of_species = zero
+                for p in range(begin, min(ends[i, b] - first, THREADS)):
+                    sum_of_species += other[d, p] * phi[k, p]
+                fields[b, d, k] += sum_of_species
         cuda.syncthreads()
+        loss = zero
         for c in range(n_channels):
-            slope = real(0.0)
+            slope = zero
             for f in range(thread, n_fields, THREADS):
                 b = f // (n_channels * n_radial)
                 d = f // n_radial % n_channels
                 k = f % n_radial
                 slope += by_number[a, b, d, k, c] * fields[b, d, k]
-            partial[c, thread] = slope
+            slope = total(slope)
+            loss += slope * numbers[i, c]
+            if thread == 0:
+                slopes[i, c] += slope
+        if thread == 0:
+            losses[i] += real(0.5) * loss
         for f in range(thread, n_fields, THREADS):
             b = f // (n_channels * n_radial)
             d = f // n_radial % n_channels
             k = f % n_radial
-            pull = real(0.0)
+            pull = zero
             for c in range(n_channels):
                 pull += by_function[a, b, d, c, k] * numbers[i, c]
             pulls[i, b, d, k] = pull
-        block_sum(partial, thread)
-        if thread == 0:
-            loss = real(0.0)
-            for c in range(n_channels):
-                loss += partial[c, 0] * numbers[i, c]
-                slopes[i, c] += partial[c, 0]
-            losses[i] += real(0.5) * loss
 
     return add_hops
 
 
 @cache
 def hop_kernel(n_species: int, n_radial: int, n_channels: int, real: Any) -> Any:
-    """The CUDA kernel of the hops, a block for each agent; raises as `hops_of_one`."""
+    """The CUDA kernel of the hops, a block for each agent."""
     hops_of = hops_of_one(n_species, n_radial, n_channels, real)
 
     @cuda.jit(fastmath=FAST)
     def add_hops(  # type: ignore[no-untyped-def]
-        local, species, shift, count, entries, cutoff, start, per_row, table, numbers, by_number, by_function, losses,
+        local, species, shift, ends, entries, cutoff, start, per_row, table, numbers, by_number, by_function, losses,
         slopes, pulls,
     ):  # fmt: skip
         hops_of(
-            cuda.blockIdx.x, local, species, shift, count, entries, cutoff, start, per_row, table, numbers, by_number,
+            cuda.blockIdx.x, local, species, shift, ends, entries, cutoff, start, per_row, table, numbers, by_number,
             by_function, losses, slopes, pulls,
         )  # fmt: skip
 
@@ -644,22 +811,18 @@ def waves_of_one(n_species: int, real: Any) -> tuple[Any, Any, Any]:
     @_on_device
     def sum_up(k, n, begins, phases, charges, coupling, potentials):  # type: ignore[no-untyped-def]
         thread = cuda.threadIdx.x
-        partial = cuda.shared.array((4, THREADS), real)
         structure = cuda.shared.array((n_species, 4), real)
         for a in range(n_species):
-            for part in range(4):
-                partial[part, thread] = real(0.0)
+            re, im, charged_re, charged_im = real(0.0), real(0.0), real(0.0), real(0.0)
             for q in range(begins[a] + thread, begins[a + 1], THREADS):
                 c, s = wave(phases, n, k, q)
-                partial[0, thread] += c
-                partial[1, thread] += s
-                partial[2, thread] += c * charges[q]
-                partial[3, thread] += s * charges[q]
-            block_sum(partial, thread)
+                re, im = re + c, im + s
+                charged_re, charged_im = charged_re + c * charges[q], charged_im + s * charges[q]
+            re, im, charged_re, charged_im = total(re), total(im), total(charged_re), total(charged_im)
             if thread == 0:
-                for part in range(4):
-                    structure[a, part] = partial[part, 0]
-            cuda.syncthreads()
+                structure[a, 0], structure[a, 1] = re, im
+                structure[a, 2], structure[a, 3] = charged_re, charged_im
+        cuda.syncthreads()
         for number in range(thread, n_species * NUMBERS, THREADS):
             a, u = number // NUMBERS, number % NUMBERS
             re, im = real(0.0), real(0.0)
@@ -678,9 +841,8 @@ def waves_of_one(n_species: int, real: Any) -> tuple[Any, Any, Any]:
         i = agents[q]
         if i < 0:  # for the whole block
             return
-        partial = cuda.shared.array((5, THREADS), real)
-        for part in range(5):
-            partial[part, thread] = real(0.0)
+        first, second = real(0.0), real(0.0)
+        fx, fy, fz = real(0.0), real(0.0), real(0.0)
         a = species[i]
         charge = charges[q]
         for k in range(thread, n.shape[0], THREADS):
@@ -688,18 +850,20 @@ def waves_of_one(n_species: int, real: Any) -> tuple[Any, Any, Any]:
             re0, im0 = potentials[a, k, 0], potentials[a, k, 1]
             re1, im1 = potentials[a, k, 2], potentials[a, k, 3]
             turned = c * im0 - s * re0 + (c * im1 - s * re1) * charge
-            partial[0, thread] += c * re0 + s * im0
-            partial[1, thread] += c * re1 + s * im1
-            for d in range(3):
-                partial[2 + d, thread] -= turned * real(n[k, d])
-        block_sum(partial, thread)
+            first += c * re0 + s * im0
+            second += c * re1 + s * im1
+            fx -= turned * real(n[k, 0])
+            fy -= turned * real(n[k, 1])
+            fz -= turned * real(n[k, 2])
+        first, second = total(first), total(second)
+        fx, fy, fz = total(fx), total(fy), total(fz)
         if thread == 0:
-            second = partial[1, 0] - taken[a, 1, 0] - charge * taken[a, 1, 1]
-            first = partial[0, 0] - taken[a, 0, 0] - charge * taken[a, 0, 1]
+            second -= taken[a, 1, 0] + charge * taken[a, 1, 1]
+            first -= taken[a, 0, 0] + charge * taken[a, 0, 1]
             losses[i] += (first + second * charge) * real(0.5)
             slopes[i, 0] += second
-            for d in range(3):
-                distant[i, d] = partial[2 + d, 0] * per_length[d]
+            distant[i, 0], distant[i, 1] = fx * per_length[0], fy * per_length[1]
+            distant[i, 2] = fz * per_length[2]
 
     return tabulate, sum_up, give
 
@@ -753,19 +917,23 @@ def compiled_waves() -> Callable[..., Any]:
 
 
 def lanes(n_radial: int) -> int:
-    """Length of the arrays' axis of radial functions: nothing is filled up here."""
-    return n_radial
+    """Length of the arrays' axis of radial functions: four are loaded at once."""
+    return -(-n_radial // 4) * 4
+
+
+def table(values: np.ndarray) -> np.ndarray:
+    """The radial functions as the passes take them, from a table of `kernels.radial.tabulate`: the four powers of one
+    function beside each other, (n_species, n_species, rows, n_radial, 4)."""
+    return np.ascontiguousarray(radial.polynomials(values).swapaxes(3, 4))
 
 
 def neighbors(
-    count: np.ndarray,
-    entries: np.ndarray,
-    species: np.ndarray,  # noqa: ARG001
-    n_species: int,  # noqa: ARG001
-    real: Any,  # noqa: ARG001
-) -> tuple[Any, ...]:
-    """The Verlet list as the two passes want it: count and entries, on the device."""
-    return put(count), put(entries)
+    count: np.ndarray, entries: np.ndarray, species: np.ndarray, n_species: int, real: Any  # noqa: ARG001
+) -> tuple[Any, ...]:  # fmt: skip
+    """The Verlet list as the two passes want it, sorted by species: ends and entries, on the device."""
+    capacity = int(count.max(initial=0)) + 4 * n_species
+    ends, ordered = by_species(count, entries, species, n_species, capacity, 4, NOBODY)
+    return put(ends), put(ordered)
 
 
 def put(array: np.ndarray) -> Any:

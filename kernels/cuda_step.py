@@ -31,7 +31,8 @@ from numba import cuda
 
 from mldsim.kernels import cuda as passes
 from mldsim.kernels import nose_hoover
-from mldsim.kernels.cuda import FAST, block_sum
+from mldsim.kernels.cuda import FAST
+from mldsim.kernels.cuda_registers import before, four, least, limited, most, total
 from mldsim.kernels.noise import normal_and_squares, three_normals
 
 CELLS_PER_REACH = 2.0
@@ -39,6 +40,11 @@ CELLS_PER_REACH = 2.0
 
 MOST_CELLS_PER_AGENT = 2
 """Empty space would cost memory and hold nothing."""
+
+MOST_PORTIONS = 512
+
+REGISTERS = 128
+"""Of a thread. With more of them fewer blocks run at once, with less the rare parts of a step spill."""
 
 ADVANCE, EVALUATE, POWER = 0, 1, 2
 """Tasks: take steps; only losses and forces; the power of what own-scope forces do beyond those of the common loss."""
@@ -82,18 +88,21 @@ class Box(NamedTuple):
         Positions and velocities in the order of the agents; what local positions are counted from, and local positions
         when the list was made, in the order of the cells.
     masses : (n_agents,) float64, amu
-    integers : (7, n_agents) int32
-        In the order of the agents: species, cell, place within it, row; in the order of the cells: agent, species,
-        number of neighbours.
-    cells : (2, n_cells + 1) int32
-        Number of agents, and first row, of each cell.
+    integers : (6, n_agents) int32
+        In the order of the agents: species, cell, place within it, row; in the order of the cells: agent, species.
+    cells : (2, n_species * n_cells + 1) int32
+        Number of agents, and first row, of each cell of each species.
     parts : (n,) int32
         Numbers of agents in portions of the cells.
+    ends : (n_agents, n_species) int32
+        The neighbours of species b are the entries from ``ends[i, b - 1]`` to ``ends[i, b]``.
     entries : (n_agents, columns) int32
-        As `kernels.neighbors.build_list` makes them.
+        As `kernels.neighbors.by_species` sorts them.
     watched : (n_bonds, 2) int32
         Pairs of agents whose distance is looked at.
     sums : (n_portions, 8) float64
+    local : (n_agents, 4) float32 or float64
+        Positions as pairs need them, in the order of the cells; the last column means nothing.
     """
 
     account: Any
@@ -102,14 +111,16 @@ class Box(NamedTuple):
     integers: Any
     cells: Any
     parts: Any
+    ends: Any
     entries: Any
     watched: Any
     sums: Any
+    local: Any
 
 
-def portion() -> int:
-    """Agents whose sums are taken at once."""
-    return 4 * passes.THREADS
+def portions(n: int) -> int:
+    """In how many portions sums over n agents are taken: few enough for one block to add up."""
+    return min(-(-n // passes.THREADS), MOST_PORTIONS)
 
 
 def cell_portion() -> int:
@@ -206,33 +217,61 @@ def _cell(x, per_length, cells):  # type: ignore[no-untyped-def]
 
 
 @_on_device
-def _find(row, account, home, first, entries, count):  # type: ignore[no-untyped-def]
-    """Neighbours of one row, by one thread: cells counted on beyond the box are those of an image."""
+def _reached(x, reach, edge, cells):  # type: ignore[no-untyped-def]
+    """First and last cell within reach of a coordinate, in one direction; those beyond the box are an image's."""
+    # On a GPU floor gives a float.
+    return (
+        max(int(math.floor((x - reach) * cells / edge)), -cells),  # noqa: RUF046
+        min(int(math.floor((x + reach) * cells / edge)), 2 * cells - 1),  # noqa: RUF046
+    )
+
+
+@_on_device
+def _find(row, account, home, local, first, ends, entries):  # type: ignore[no-untyped-def]
+    """Neighbours of one row, by one block, a thread for each column of cells: counted first, and then written."""
+    thread, threads = cuda.threadIdx.x, cuda.blockDim.x
     reach = account[REACH]
     lx, ly, lz = account[BOX], account[BOX + 1], account[BOX + 2]
     nx, ny, nz = int(account[CELLS]), int(account[CELLS + 1]), int(account[CELLS + 2])
-    x, y, z = home[row, 0], home[row, 1], home[row, 2]
+    x_first, x_last = _reached(home[row, 0], reach, lx, nx)
+    y_first, y_last = _reached(home[row, 1], reach, ly, ny)
+    z_first, z_last = _reached(home[row, 2], reach, lz, nz)
+    wide = y_last - y_first + 1
+    columns = (x_last - x_first + 1) * wide
+    x, y, z, _ = four(local, 4 * row)
+    real = type(x)
+    within = real(reach * reach)
     found = 0
-    for cx in range(max(math.floor((x - reach) * nx / lx), -nx), min(int((x + reach) * nx / lx), 2 * nx - 1) + 1):
-        ix = int(cx >= nx) - int(cx < 0)
-        for cy in range(max(math.floor((y - reach) * ny / ly), -ny), min(int((y + reach) * ny / ly), 2 * ny - 1) + 1):
-            iy = int(cy >= ny) - int(cy < 0)
-            column = ((cx - ix * nx) * ny + cy - iy * ny) * nz
-            for cz in range(
-                max(math.floor((z - reach) * nz / lz), -nz), min(int((z + reach) * nz / lz), 2 * nz - 1) + 1
-            ):
-                iz = int(cz >= nz) - int(cz < 0)
-                code = 9 * (ix + 1) + 3 * (iy + 1) + iz + 1
-                c = column + cz - iz * nz
-                for p in range(first[c], first[c + 1]):
-                    dx = x - home[p, 0] - ix * lx
-                    dy = y - home[p, 1] - iy * ly
-                    dz = z - home[p, 2] - iz * lz
-                    if dx * dx + dy * dy + dz * dz < reach * reach and not (p == row and code == 13):
-                        if found < entries.shape[1]:
-                            entries[row, found] = 32 * p + code
-                        found += 1
-    count[row] = min(found, entries.shape[1])
+    for b in range(ends.shape[1]):
+        for begin in range(0, columns, threads):
+            cx, cy = x_first + (begin + thread) // wide, y_first + (begin + thread) % wide
+            ix, iy = int(cx >= nx) - int(cx < 0), int(cy >= ny) - int(cy < 0)
+            column = ((b * nx + cx - ix * nx) * ny + cy - iy * ny) * nz
+            mine, place = 0, 0
+            for writes in range(2):
+                if begin + thread < columns:
+                    for iz in range(-1, 2):
+                        low, high = max(z_first, iz * nz) - iz * nz, min(z_last, (iz + 1) * nz - 1) - iz * nz
+                        if low > high:
+                            continue
+                        code = 9 * (ix + 1) + 3 * (iy + 1) + iz + 1
+                        for p in range(first[column + low], first[column + high + 1]):
+                            px, py, pz, _ = four(local, 4 * p)
+                            dx, dy, dz = x - px - real(ix * lx), y - py - real(iy * ly), z - pz - real(iz * lz)
+                            if dx * dx + dy * dy + dz * dz < within and not (p == row and code == 13):
+                                if writes and place < entries.shape[1]:
+                                    entries[row, place] = 32 * p + code
+                                mine, place = mine + 1, place + 1
+                if not writes:
+                    earlier, together = before(mine)
+                    place = found + earlier
+                    found += together
+        filled = (found + 3) // 4 * 4
+        if thread < filled - found and filled <= entries.shape[1]:
+            entries[row, found + thread] = 32 * row + passes.NOBODY
+        found = filled
+        if thread == 0:
+            ends[row, b] = min(found, entries.shape[1] // 4 * 4)
     if found > entries.shape[1]:
         account[SHORT] = 1.0  # by whoever: all write the same
 
@@ -272,11 +311,12 @@ def step_kernel(form: Form) -> Any:
         If what one agent needs does not fit into the memory of a block.
     """
     n_species, n_radial, max_rank, n_channels, hops, waves, own, real = form
-    threads, per_portion, per_cells = passes.THREADS, portion(), cell_portion()
+    threads, per_cells = passes.THREADS, cell_portion()
+    passes.check_shared(n_species, n_radial, max_rank, n_channels, real, hops=hops)
     n_hops = n_channels if hops else 0
     gradients_of = passes.gradients_of_one(n_species, n_radial, max_rank, real)
-    force_on = passes.force_on_one(n_radial, max_rank, n_hops, own, real)
-    common_force_on = passes.force_on_one(n_radial, max_rank, 0, False, real)
+    force_on = passes.force_on_one(n_species, n_radial, max_rank, n_hops, own, real)
+    common_force_on = passes.force_on_one(n_species, n_radial, max_rank, 0, False, real)
     cubic, c = n_channels > 0, max(n_channels, 1)  # what is not there is compiled away
     cubic_of = passes.cubic_of_one(n_species, n_radial, max_rank, c, real)
     hops_of = passes.hops_of_one(n_species, n_radial, c, real)
@@ -285,17 +325,16 @@ def step_kernel(form: Form) -> Any:
 
     @_on_device
     def make_list(  # type: ignore[no-untyped-def]
-        account, places, integers, cells, parts, entries, local, slot_agents, slot_rows
+        account, places, integers, cells, parts, ends, entries, local, slot_agents, slot_rows
     ):
         grid = cuda.cg.this_grid()
         position, origin, home = places[0], places[2], places[3]
         kind, cell_of, slot, row_of = integers[0], integers[1], integers[2], integers[3]
-        order, species, count = integers[4], integers[5], integers[6]
+        order, species = integers[4], integers[5]
         number, first = cells[0], cells[1]
         n, n_cells = order.shape[0], number.shape[0] - 1
         block, blocks, thread = cuda.blockIdx.x, cuda.gridDim.x, cuda.threadIdx.x
         here, stride = block * threads + thread, blocks * threads
-        counted = cuda.shared.array(threads, np.int32)
         for cell in range(here, n_cells, stride):
             number[cell] = 0
         if here == 0:
@@ -303,7 +342,7 @@ def step_kernel(form: Form) -> Any:
         grid.sync()
 
         for i in range(here, n, stride):
-            cell = 0
+            cell = kind[i]  # the species first, so that neighbours of one species come in one run
             for d in range(3):
                 edge, along = account[BOX + d], int(account[CELLS + d])
                 x = position[i, d] - edge * math.floor(position[i, d] / edge)
@@ -319,37 +358,23 @@ def step_kernel(form: Form) -> Any:
             begin = part * per_cells + thread * 8
             for cell in range(begin, min(begin + 8, n_cells)):
                 mine += number[cell]
-            counted[thread] = mine
-            cuda.syncthreads()
+            mine = total(mine)
             if thread == 0:
-                total = 0
-                for t in range(threads):
-                    total += counted[t]
-                parts[part] = total
-            cuda.syncthreads()
+                parts[part] = mine
         grid.sync()
         for part in range(block, n_parts, blocks):
             mine = 0
-            for before in range(thread, part, threads):
-                mine += parts[before]
-            counted[thread] = mine
-            cuda.syncthreads()
-            base = 0
-            for t in range(threads):
-                base += counted[t]
-            cuda.syncthreads()
+            for earlier in range(thread, part, threads):
+                mine += parts[earlier]
+            base = total(mine)
             mine = 0
             begin = part * per_cells + thread * 8
             for cell in range(begin, min(begin + 8, n_cells)):
                 mine += number[cell]
-            counted[thread] = mine
-            cuda.syncthreads()
-            for t in range(thread):
-                base += counted[t]
+            base += before(mine)[0]
             for cell in range(begin, min(begin + 8, n_cells)):
                 first[cell] = base
                 base += number[cell]
-            cuda.syncthreads()
         if here == 0:
             first[n_cells] = n
         grid.sync()
@@ -378,8 +403,8 @@ def step_kernel(form: Form) -> Any:
                 home[row, d] = x
                 local[row, d] = real(x)
         grid.sync()
-        for row in range(here, n, stride):
-            _find(row, account, home, first, entries, count)
+        for row in range(block, n, blocks):
+            _find(row, account, home, local, first, ends, entries)
         if waves:
             for q in range(here, slot_agents.shape[0], stride):
                 slot_rows[q] = row_of[slot_agents[q]] if slot_agents[q] >= 0 else -1
@@ -387,18 +412,19 @@ def step_kernel(form: Form) -> Any:
 
     @_on_device
     def kick_and_drift(  # type: ignore[no-untyped-def]
-        account, places, masses, integers, forces, local, sums, noise
+        account, places, masses, integers, forces, local, sums
     ):
         position, velocity, origin, home = places[0], places[1], places[2], places[3]
         order = integers[4]
         n = order.shape[0]
+        per_portion = (n + sums.shape[0] - 1) // sums.shape[0]
         half = 0.5 * account[DT]
         langevin = int(account[KIND]) == LANGEVIN
         keep = math.exp(-account[DT] / account[TAU])
         share = math.sqrt(-math.expm1(-2.0 * account[DT] / account[TAU]) * account[QUANTUM] / account[MASS])
         draw = int(account[DRAWS]) + 1
         thread = cuda.threadIdx.x
-        for part in range(cuda.blockIdx.x, (n + per_portion - 1) // per_portion, cuda.gridDim.x):
+        for part in range(cuda.blockIdx.x, sums.shape[0], cuda.gridDim.x):
             gained = 0.0
             for row in range(part * per_portion + thread, min((part + 1) * per_portion, n), threads):
                 i = order[row]
@@ -423,19 +449,18 @@ def step_kernel(form: Form) -> Any:
                 if not x * x + y * y + z * z < account[FARTHEST]:
                     account[RENEW] = 1.0  # by whoever: all write the same
             if langevin:
-                noise[0, thread] = gained
-                block_sum(noise, thread)
+                gained = total(gained)
                 if thread == 0:
-                    sums[part, 5] = noise[0, 0]
-                cuda.syncthreads()
+                    sums[part, 5] = gained
 
     @_on_device
     def kick_and_sum(  # type: ignore[no-untyped-def]
-        account, places, masses, integers, losses, closest, forces, watched, sums, partial
+        account, places, masses, integers, losses, closest, forces, watched, sums
     ):
         position, velocity = places[0], places[1]
         order = integers[4]
         n, n_watched = order.shape[0], watched.shape[0]
+        per_portion = (max(n, n_watched) + sums.shape[0] - 1) // sums.shape[0]
         half = 0.5 * account[DT]
         langevin = int(account[KIND]) == LANGEVIN
         thread = cuda.threadIdx.x
@@ -462,62 +487,42 @@ def step_kernel(form: Form) -> Any:
                     position[i, 2] - position[j, 2],
                 )
                 longest = max(longest, x * x + y * y + z * z)
-            partial[0, thread], partial[1, thread], partial[2, thread] = kinetic, px, py
-            partial[3, thread], partial[4, thread], partial[5, thread] = pz, loss, 0.0
-            partial[6, thread], partial[7, thread] = nearest, longest
-            fold(partial, thread)
+            kinetic, loss, px, py, pz = total(kinetic), total(loss), total(px), total(py), total(pz)
+            nearest, longest = least(nearest), most(longest)
             if thread == 0:
-                for column in range(SUMS):
-                    if column != 5 or not langevin:
-                        sums[part, column] = partial[column, 0]
-            cuda.syncthreads()
+                sums[part, 0], sums[part, 1], sums[part, 2], sums[part, 3] = kinetic, px, py, pz
+                sums[part, 4], sums[part, 6], sums[part, 7] = loss, nearest, longest
+                if not langevin:
+                    sums[part, 5] = 0.0
 
     @_on_device
-    def fold(partial, thread):  # type: ignore[no-untyped-def]
-        """Sums of the first six rows, the minimum of the next and the maximum of the last, left in column 0."""
-        half = threads // 2
-        while half > 0:
-            cuda.syncthreads()
-            if thread < half:
-                for row in range(6):
-                    partial[row, thread] += partial[row, thread + half]
-                partial[6, thread] = min(partial[6, thread], partial[6, thread + half])
-                partial[7, thread] = max(partial[7, thread], partial[7, thread + half])
-            half //= 2
-
-    @_on_device
-    def conclude(account, sums, partial, more):  # type: ignore[no-untyped-def]
+    def conclude(account, sums, more):  # type: ignore[no-untyped-def]
         """By the first block alone."""
         thread = cuda.threadIdx.x
-        for column in range(6):
-            partial[column, thread] = 0.0
-        partial[6, thread], partial[7, thread] = 1e300, 0.0
+        kinetic, px, py, pz, loss, noise = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        nearest, longest = 1e300, 0.0
         for part in range(thread, sums.shape[0], threads):
-            for column in range(6):
-                partial[column, thread] += sums[part, column]
-            partial[6, thread] = min(partial[6, thread], sums[part, 6])
-            partial[7, thread] = max(partial[7, thread], sums[part, 7])
-        fold(partial, thread)
+            kinetic, loss, noise = kinetic + sums[part, 0], loss + sums[part, 4], noise + sums[part, 5]
+            px, py, pz = px + sums[part, 1], py + sums[part, 2], pz + sums[part, 3]
+            nearest, longest = min(nearest, sums[part, 6]), max(longest, sums[part, 7])
+        kinetic, loss, noise = total(kinetic), total(loss), total(noise)
+        px, py, pz, nearest, longest = total(px), total(py), total(pz), least(nearest), most(longest)
         if thread == 0:
             if int(account[KIND]) == LANGEVIN:
                 account[DRAWS] += 1.0
-            _conclude(
-                account, partial[0, 0], partial[1, 0], partial[2, 0], partial[3, 0], partial[4, 0], partial[5, 0],
-                partial[6, 0], partial[7, 0], more,
-            )  # fmt: skip
+            _conclude(account, kinetic, px, py, pz, loss, noise, nearest, longest, more)
 
-    @cuda.jit(fastmath=FAST)
+    @cuda.jit(fastmath=FAST, **limited(REGISTERS))
     def steps(  # type: ignore[no-untyped-def]
-        task, wanted, begun, account, places, masses, integers, cells, parts, entries, watched, sums, local, shift,
-        cutoff, start, per_row, table, linear, quadratic, wall_radius, wall_energy, wall_force, losses, gradient,
+        task, wanted, begun, account, places, masses, integers, cells, parts, ends, entries, watched, sums, local,
+        shift, cutoff, start, per_row, table, linear, quadratic, wall_radius, wall_energy, wall_force, losses, gradient,
         closest, fields, forces, distant, channels, offsets, tightness, tensors, numbers, slopes, by_number,
         by_function, pulls, per_length, vectors, slot_agents, slot_rows, begins, phases, charges, coupling, taken,
         potentials,
     ):  # fmt: skip
         grid = cuda.cg.this_grid()
         block, blocks, thread = cuda.blockIdx.x, cuda.gridDim.x, cuda.threadIdx.x
-        partial = cuda.shared.array((SUMS, threads), np.float64)
-        species, count = integers[5], integers[6]
+        species = integers[5]
         n = species.shape[0]
         both = real(0.0 if own else 1.0)
 
@@ -526,21 +531,20 @@ def step_kernel(form: Form) -> Any:
                 cuda.syncthreads()
                 # `slopes` has no rows in own scope: nothing distant is added.
                 common_force_on(
-                    i, local, species, shift, count, entries, cutoff, start, per_row, table, gradient, wall_radius,
+                    i, local, species, shift, ends, entries, cutoff, start, per_row, table, gradient, wall_radius,
                     wall_force, real(1.0), numbers, pulls, slopes, distant,
                 )  # fmt: skip
             grid.sync()
             for part in range(block, sums.shape[0], blocks):
                 power = 0.0
+                per_portion = (n + sums.shape[0] - 1) // sums.shape[0]
                 for row in range(part * per_portion + thread, min((part + 1) * per_portion, n), threads):
                     i = integers[4, row]
                     for d in range(3):
                         power += places[1, i, d] * (np.float64(forces[row, d]) - np.float64(distant[row, d]))
-                partial[0, thread] = power
-                block_sum(partial[:1], thread)
+                power = total(power)
                 if thread == 0:
-                    sums[part, 0] = partial[0, 0]
-                cuda.syncthreads()
+                    sums[part, 0] = power
             grid.sync()
             if block == 0 and thread == 0:
                 power = 0.0
@@ -558,17 +562,19 @@ def step_kernel(form: Form) -> Any:
 
         for step in range(wanted):
             if step > 0 or begun == 0:
-                kick_and_drift(account, places, masses, integers, forces, local, sums, partial[:1])
+                kick_and_drift(account, places, masses, integers, forces, local, sums)
                 grid.sync()
             if account[RENEW] > 0.0:
-                make_list(account, places, integers, cells, parts, entries, local, slot_agents, slot_rows)
+                make_list(
+                    account, places, integers, cells, parts, ends, entries, local, slot_agents, slot_rows
+                )  # fmt: skip
                 if account[SHORT] > 0.0:  # for all blocks alike; velocities have no factor that waits
                     return
 
             for i in range(block, n, blocks):
                 cuda.syncthreads()  # the last agent's shared memory is free
                 gradients_of(
-                    i, local, species, shift, count, entries, cutoff, start, per_row, table, linear, quadratic,
+                    i, local, species, shift, ends, entries, cutoff, start, per_row, table, linear, quadratic,
                     wall_radius, wall_energy, losses, gradient, closest, fields,
                 )  # fmt: skip
                 if cubic:
@@ -579,7 +585,7 @@ def step_kernel(form: Form) -> Any:
                 if own:
                     cuda.syncthreads()
                     force_on(
-                        i, local, species, shift, count, entries, cutoff, start, per_row, table, gradient,
+                        i, local, species, shift, ends, entries, cutoff, start, per_row, table, gradient,
                         wall_radius, wall_force, both, numbers, pulls, slopes, forces,
                     )  # fmt: skip
             grid.sync()
@@ -587,7 +593,7 @@ def step_kernel(form: Form) -> Any:
                 for i in range(block, n, blocks):
                     cuda.syncthreads()
                     hops_of(
-                        i, local, species, shift, count, entries, cutoff, start, per_row, table, numbers, by_number,
+                        i, local, species, shift, ends, entries, cutoff, start, per_row, table, numbers, by_number,
                         by_function, losses, slopes, pulls,
                     )  # fmt: skip
                 grid.sync()
@@ -614,7 +620,7 @@ def step_kernel(form: Form) -> Any:
                 for i in range(block, n, blocks):
                     cuda.syncthreads()
                     force_on(
-                        i, local, species, shift, count, entries, cutoff, start, per_row, table, gradient,
+                        i, local, species, shift, ends, entries, cutoff, start, per_row, table, gradient,
                         wall_radius, wall_force, both, numbers, pulls, distant, forces,
                     )  # fmt: skip
                 grid.sync()
@@ -623,10 +629,10 @@ def step_kernel(form: Form) -> Any:
                     account[RENEW] = 0.0
                 return
 
-            kick_and_sum(account, places, masses, integers, losses, closest, forces, watched, sums, partial)
+            kick_and_sum(account, places, masses, integers, losses, closest, forces, watched, sums)
             grid.sync()
             if block == 0:
-                conclude(account, sums, partial, step + 1 < wanted)
+                conclude(account, sums, step + 1 < wanted)
             grid.sync()
             if account[HALTED] > 0.0:
                 break

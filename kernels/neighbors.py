@@ -280,3 +280,46 @@ def build_list(
         if most + 2 <= entries.shape[1]:  # the agent itself, and one that is written and not counted
             return origin, count, entries
         entries = np.empty((len(positions), most + most // 8 + 2), np.int32)
+
+
+def by_species(
+    count: NDArray[np.int32],
+    entries: NDArray[np.int32],
+    species: NDArray[np.int32],
+    n_species: int,
+    capacity: int,
+    multiple: int = 1,
+    filler: int = HERE,
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """A list whose rows are sorted by species of the neighbour, and have `capacity` places, more than any is filled to.
+
+    Each species is filled up to a `multiple` of entries, and each row to its end, with the agent itself in the image
+    `filler`.
+
+    Returns
+    -------
+    ends : (n, n_species) int32
+        The neighbours of species b are the entries from ``ends[i, b - 1]`` to ``ends[i, b]``.
+    ordered : (n, capacity) int32
+    """
+    ends, ordered = np.empty((len(count), n_species), np.int32), np.empty((len(count), capacity), np.int32)
+    _by_species(count, entries, species, ends, ordered, multiple, filler)
+    return ends, ordered
+
+
+@njit(nogil=True, cache=True, parallel=True)
+def _by_species(count, entries, species, ends, ordered, multiple, filler):  # type: ignore[no-untyped-def]
+    room, capacity = entries.shape[1], ordered.shape[1]
+    for i in prange(entries.shape[0]):
+        place = np.int64(0)
+        for b in range(ends.shape[1]):
+            for q in range(count[i]):  # no row is full, so that the last write stays in it
+                entry = at(entries, i * room + q)
+                put(ordered, i * capacity + place, entry)
+                place += np.int64(at(species, entry >> 5) == b)  # the next one overwrites it unless it is of species b
+            while place % multiple:
+                put(ordered, i * capacity + place, 32 * i + filler)
+                place += 1
+            ends[i, b] = place
+        for q in range(place, capacity):
+            put(ordered, i * capacity + q, 32 * i + filler)

@@ -9,6 +9,8 @@ PACE file can hold exactly.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -71,3 +73,22 @@ def tabulate(coefficients: Array, cutoff: float, exponent: float, start: float, 
     table[:, :, :rows, 1] = np.einsum("abkn,rn->abrk", coefficients, dg) * ((cutoff - start) / (rows - 1))
     table[:, :, rows] = table[:, :, rows - 1]
     return table
+
+
+def polynomials(table: NDArray[Any]) -> NDArray[Any]:
+    """The radial functions as the passes take them: powers of the way through a row.
+
+    Parameters
+    ----------
+    table : (n_species, n_species, rows + 1, 2, n) float
+        Values and slopes at the ends of the rows, see `kernels.radial.tabulate`.
+
+    Returns
+    -------
+    (n_species, n_species, rows, 4, n) float
+        phi_k(start + (i + t) h) = sum_p found[.., i, p, k] t^p for 0 <= t <= 1: Hermite's cubic polynomials.
+    """
+    wide = table.astype(np.float64)
+    (h0, s0), (h1, s1) = (np.moveaxis(ends, 3, 0) for ends in (wide[:, :, :-1], wide[:, :, 1:]))
+    powers = h0, s0, 3.0 * (h1 - h0) - 2.0 * s0 - s1, 2.0 * (h0 - h1) + s0 + s1
+    return np.ascontiguousarray(np.stack(powers, axis=3), table.dtype)

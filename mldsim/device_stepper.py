@@ -24,6 +24,9 @@ from mldsim.thermostats import CSVR, Langevin, NoseHooverChain
 LONGEST_LAUNCH = 0.2
 """Seconds. A GPU that draws a screen as well must not be kept longer than two; and someone may want to stop."""
 
+ENTRIES = 6
+"""Place of the list among the arrays of a `kernels.cuda_step.Box`."""
+
 SAME_FORCES = 1e-3
 """Of the longest force: what the first forces of whole steps may differ from those that the run begins with, whose list
 was made on the CPU. Rounding leaves 1e-6; an error of driver or compiler leaves anything."""
@@ -64,9 +67,9 @@ class DeviceStepper:
         state = run.state
         n_agents = state.n_agents
         cells = cuda_step.grid_of_cells(state.box, forces.reach, n_agents)
-        integers = np.zeros((7, n_agents), np.int32)
+        integers = np.zeros((6, n_agents), np.int32)
         integers[0] = state.species
-        portions = -(-max(n_agents, len(run.watched)) // cuda_step.portion())
+        n_species, n_cells = len(model.symbols), len(model.symbols) * int(cells.prod())
         account = np.zeros(cuda_step.PLACES)
         account[cuda_step.MASS], account[cuda_step.TOTAL_MASS] = units.MASS, state.masses.sum()
         account[cuda_step.KEY : cuda_step.KEY + 2] = state.key
@@ -83,10 +86,11 @@ class DeviceStepper:
             self._places = room((4, n_agents, 3), np.float64)
             self._integers = put(integers)
             self._box = [
-                self._places, put(state.masses), self._integers, room((2, int(cells.prod()) + 1), np.int32),
-                room((-(-int(cells.prod()) // cuda_step.cell_portion()),), np.int32),
+                self._places, put(state.masses), self._integers, room((2, n_cells + 1), np.int32),
+                room((-(-n_cells // cuda_step.cell_portion()),), np.int32), room((n_agents, n_species), np.int32),
                 room((n_agents, forces.crowd()), np.int32), put(run.watched.reshape(-1, 2)),
-                put(np.zeros((portions, cuda_step.SUMS))), room((n_agents, 3), real),
+                put(np.zeros((cuda_step.portions(max(n_agents, len(run.watched))), cuda_step.SUMS))),
+                room((n_agents, 4), real),
             ]  # fmt: skip
             self._arrays = forces.arrays()
             if self._own:  # room for the forces of the common loss
@@ -190,9 +194,9 @@ class DeviceStepper:
             taken += int(account[kernels.TAKEN])
             if not account[kernels.SHORT]:
                 return taken
-            n_agents, columns = self._box[5].shape
-            self._box[5] = None  # its memory is free before more is asked for
-            self._box[5] = kernels.room((n_agents, columns + columns // 2 + 1), np.int32)
+            n_agents, columns = self._box[ENTRIES].shape
+            self._box[ENTRIES] = None  # its memory is free before more is asked for
+            self._box[ENTRIES] = kernels.room((n_agents, columns + columns // 2 + 1), np.int32)
             begun = 1
 
     def _launch(self, task: int, steps: int, begun: int) -> None:

@@ -8,7 +8,6 @@ and what the cases covered.
 from __future__ import annotations
 
 import json
-import sys
 
 import numpy as np
 from numba import config
@@ -133,6 +132,4 @@ def closest_pair(positions: Array, species: NDArray[np.int32], box: Array, radiu
 
 
 if __name__ == "__main__":
-    # The simulator's main thread polls those of the block; they wait for the interpreter five times less like this.
-    sys.setswitchinterval(2e-4)
     print(json.dumps([compared(max_rank) for max_rank in range(4)]))

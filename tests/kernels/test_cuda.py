@@ -104,7 +104,7 @@ def test_compiles_to_ptx(precision: str, cc: tuple[int, int], compiler: Any) -> 
     np_real = np.dtype(precision).type
     gradients, forces = cuda.kernels(2, 8, 3, 4, np_real)
     rows = types.Array(real, 2, "C")
-    pairs = (rows, types.int32[::1], rows, types.int32[::1], types.int32[:, ::1])
+    pairs = (rows, types.int32[::1], rows, types.int32[:, ::1], types.int32[:, ::1])
     radial = (real, real, real, types.Array(real, 5, "C"))
     three, four, five, six = (types.Array(real, n, "C") for n in (3, 4, 5, 6))
     add_cubic, add_hops = cuda.cubic_kernel(2, 8, 3, 4, np_real), cuda.hop_kernel(2, 8, 4, np_real)
@@ -137,7 +137,7 @@ def step_signature(real: Any) -> tuple[Any, ...]:
     count, double = types.int64, types.float64
     one, two, three, four, five, six = (types.Array(real, n, "C") for n in range(1, 7))
     integers, pairs = types.int32[::1], types.int32[:, ::1]
-    box = (double[::1], double[:, :, ::1], double[::1], pairs, pairs, integers, pairs, pairs, double[:, ::1])
+    box = (double[::1], double[:, :, ::1], double[::1], pairs, pairs, integers, pairs, pairs, pairs, double[:, ::1])
     model = (two, two, real, real, real, five, three, six, two, real, real)
     found = (one, four, one, four, two, two)
     cubic, hops = (five, two, two, five, two, two), (five, five, four)
@@ -187,4 +187,4 @@ def test_a_model_too_large_for_a_block_is_refused_in_one_sentence() -> None:
     from mldsim.kernels import cuda
 
     with pytest.raises(ValueError, match=r"shared memory .* use the CPU\.$"):
-        cuda.kernels(8, 32, 3, 0, np.float64)
+        cuda.kernels(9, 32, 3, 0, np.float64)

@@ -14,6 +14,7 @@ import numpy as np
 from numba import config
 
 from mldsim import evaluator
+from mldsim.device_stepper import ENTRIES
 from mldsim.kernels import cuda, mutual
 from mldsim.kernels.cubic import features
 from mldsim.loss import Cubic, FittedRanges, Hops, LossModel, Scope, Wall, Waves
@@ -79,7 +80,7 @@ def compared(name: str, steps: int) -> dict[str, object]:
         abs(getattr(row, what) - getattr(wanted_row, what)) / max(abs(getattr(wanted_row, what)), 1e-2)
         for what in ("time", "temperature", "kinetic", "loss", "heat", "conserved", "nonreciprocal_power")
     ]
-    columns = stepper._box[5].shape[1]
+    columns = stepper._box[ENTRIES].shape[1]
     run._run.limits = replace(run._run.limits, bond=0.1)
     halted = stepper.advance(5, 0.25, lambda: "a bond")
     again = Simulation(state, model, parameters, runs[1][0].setup)
@@ -102,7 +103,6 @@ def largest_difference(found: np.ndarray, wanted: np.ndarray) -> float:
 
 
 if __name__ == "__main__":
-    sys.setswitchinterval(2e-4)
     if config.ENABLE_CUDASIM:
         cuda.THREADS = 4
         # The list is made anew at nearly every step, and is too short at first.
