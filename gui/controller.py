@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,7 @@ from mldsim.messages import (
     OpenSession,
     Pause,
     Playback,
+    PlaybackCommand,
     PullMolecule,
     Quench,
     Release,
@@ -70,8 +71,6 @@ from mldsim.progress import Report
 from mldsim.schedules import Schedule
 from mldsim.trajectory.sources import Footage, Remembered, open_trajectory
 from mldsim.watch import DoubtTable
-
-C = TypeVar("C")
 
 PLOT_INTERVAL = 1 / 6
 """Seconds between two drawings of the plots."""
@@ -371,12 +370,12 @@ class Controller:
 
     def look_back(self) -> None:
         """Watch what is in memory of the run."""
-        self._send(self._runner.send, LookBack())
+        self._ask(LookBack())
 
     def back(self) -> None:
         """Back to the simulation, which goes on where it went before."""
         if self._leave() and self._resume:
-            self._send(self._runner.send, Run())
+            self._ask(Run())
 
     def go_on(self) -> None:
         """Go on simulating from the frame that is shown."""
@@ -386,9 +385,9 @@ class Controller:
         index = self._player.status().step
         self._leave()
         if path is None:
-            self._send(self._runner.send, GoTo(frame))
+            self._ask(GoTo(frame))
             if self._resume:
-                self._send(self._runner.send, Run())
+                self._ask(Run())
         else:
             self._run_when_loaded = True
             self.restart(start=path, start_frame=index)
@@ -396,7 +395,7 @@ class Controller:
     def hold(self, on: bool) -> None:
         """Show nothing new while a movie is drawn; a trajectory that plays pauses."""
         if on and self._player is not None:
-            self._send(self._player.send, Pause())
+            self._play(self._player, Pause())
         self._held = on
         if not on and self.frame is not None:
             self._views.stage.set_frame(self.frame)
@@ -409,12 +408,12 @@ class Controller:
     def seek(self, frame: int) -> None:
         """Show a frame of the trajectory, by its number; -1 is the last."""
         if self._player is not None:
-            self._send(self._player.send, Seek(frame if frame >= 0 else self.n_frames - 1))
+            self._play(self._player, Seek(frame if frame >= 0 else self.n_frames - 1))
 
     def loop(self, on: bool) -> None:
         """Begin anew at the end of the trajectory, or pause there."""
         if self._player is not None:
-            self._send(self._player.send, SetLoop(on))
+            self._play(self._player, SetLoop(on))
 
     @property
     def playback(self) -> Playback | None:
@@ -430,36 +429,36 @@ class Controller:
 
     def toggle_run(self) -> None:
         state = self._source.status().run_state
-        self._send(self._source.send, Pause() if state in (RunState.RUNNING, RunState.QUENCHING) else Run())
+        self._ask_shown(Pause() if state in (RunState.RUNNING, RunState.QUENCHING) else Run())
 
     def step(self) -> None:
-        self._send(self._source.send, Step(1))
+        self._ask_shown(Step(1))
 
     def step_frame(self) -> None:
         """As many steps as lie between two pictures; ten frames of a trajectory."""
-        self._send(self._source.send, Step(self.applied.steps_per_frame if self._player is None else FRAMES_AT_ONCE))
+        self._ask_shown(Step(self.applied.steps_per_frame if self._player is None else FRAMES_AT_ONCE))
 
     def step_back(self, frames: int = 1) -> None:
         """Frames of a trajectory; a simulation does not go back."""
         if self._player is not None:
-            self._send(self._player.send, Step(-frames))
+            self._play(self._player, Step(-frames))
 
     def run_for(self, duration: float | None) -> None:
         """Run for so much simulated time, fs, then pause; None forgets the end of a run."""
-        self._send(self._runner.send, RunFor(duration))
+        self._ask(RunFor(duration))
 
     def extend(self) -> None:
         """Add as much again to a run with an end."""
-        self._send(self._runner.send, Extend())
+        self._ask(Extend())
 
     def reset(self) -> None:
-        self._send(self._runner.send, Reset())
+        self._ask(Reset())
 
     def quench(self) -> None:
-        self._send(self._runner.send, Quench())
+        self._ask(Quench())
 
     def new_velocities(self) -> None:
-        self._send(self._runner.send, NewVelocities())
+        self._ask(NewVelocities())
 
     def change(self, **changes: object) -> None:
         """Ask for other parameters; several changes between two ticks become one command."""
@@ -491,9 +490,9 @@ class Controller:
         self._unsent = True
         self._send_asked(self._clock())
         if anew or self._runner.status().run_state is RunState.FAILED:
-            self._send(self._runner.send, Restart(setup))
+            self._ask(Restart(setup))
         elif setup != self.setup:
-            self._send(self._runner.send, LoadModel(setup.model))
+            self._ask(LoadModel(setup.model))
 
     def follow_schedule(self, schedule: Schedule) -> None:
         """Follow a schedule from the target and the time of now on."""
@@ -521,24 +520,24 @@ class Controller:
         if self._player is not None:
             return  # what is played has happened
         x, y, z = (float(part) for part in target)
-        self._send(self._runner.send, PullMolecule(agent, (x, y, z)))
+        self._ask(PullMolecule(agent, (x, y, z)))
 
     def release(self) -> None:
         """Let go of the molecule that is pulled."""
-        self._send(self._runner.send, Release())
+        self._ask(Release())
 
     def heat(self, agents: tuple[int, ...], factor: float) -> None:
         """Multiply the kinetic energy of some agents."""
-        self._send(self._runner.send, Heat(agents, factor))
+        self._ask(Heat(agents, factor))
 
     def kick(self, agent: int, velocity: NDArray[np.float64]) -> None:
         """Add a velocity, (3,) angstrom/fs, to the molecule of an agent."""
         x, y, z = (float(part) for part in velocity)
-        self._send(self._runner.send, Kick(agent, (x, y, z)))
+        self._ask(Kick(agent, (x, y, z)))
 
     def remove_molecule(self, agent: int) -> None:
         """Take the molecule of an agent out."""
-        self._send(self._runner.send, RemoveMolecule(agent))
+        self._ask(RemoveMolecule(agent))
 
     def add_molecule(self, agent: int | None) -> None:
         """Put a molecule of water where there is room: near an agent, or anywhere."""
@@ -546,11 +545,11 @@ class Controller:
         if agent is not None and self.frame is not None:
             x, y, z = (float(part) for part in self.frame.positions[agent])
             near = (x, y, z)
-        self._send(self._runner.send, AddMolecule(near))
+        self._ask(AddMolecule(near))
 
     def take_back(self) -> None:
         """Back to where everything was before the last touch."""
-        self._send(self._runner.send, TakeBack())
+        self._ask(TakeBack())
 
     def change_speed(self, direction: int) -> None:
         """One notch faster (+1) or slower (-1), in simulated time per second; the time step stays what it is."""
@@ -564,10 +563,10 @@ class Controller:
     def set_pace(self, pace: float | None) -> None:
         """Run at a speed, fs of simulated time per second, or flat out; play a trajectory at it, or every frame."""
         if self._player is not None:
-            self._send(self._player.send, SetPace(pace))
+            self._play(self._player, SetPace(pace))
             return
         self.pace = pace
-        self._send(self._runner.send, SetPace(pace))
+        self._ask(SetPace(pace))
         self._views.commands.show_pace(pace)
 
     def restart(self, **changes: object) -> None:
@@ -578,7 +577,7 @@ class Controller:
             self.notify(Level.ERROR, str(error))
             return
         self._leave()
-        self._send(self._runner.send, Restart(setup))
+        self._ask(Restart(setup))
 
     def load_model(self, name_or_path: str | Path) -> None:
         """Go on with another model; where nothing could be built yet, start with it."""
@@ -586,24 +585,24 @@ class Controller:
         if self._runner.status().run_state is RunState.FAILED:
             self.restart(model=str(name_or_path))
         else:
-            self._send(self._runner.send, LoadModel(name_or_path))
+            self._ask(LoadModel(name_or_path))
 
     def start_recording(self, path: Path, every: int, *, force: bool = False) -> None:
-        self._send(self._runner.send, StartRecording(path, every, force))
+        self._ask(StartRecording(path, every, force))
 
     def stop_recording(self) -> None:
-        self._send(self._runner.send, StopRecording())
+        self._ask(StopRecording())
 
     def export_history(self, path: Path, *, force: bool = False) -> None:
-        self._send(self._runner.send, ExportHistory(path, force))
+        self._ask(ExportHistory(path, force))
 
     def save_session(self, path: Path, window: str, *, force: bool = False) -> None:
         """Save a session with what the window wants to find again."""
-        self._send(self._runner.send, SaveSession(path, window, force))
+        self._ask(SaveSession(path, window, force))
 
     def open_session(self, path: Path) -> None:
         self._leave()
-        self._send(self._runner.send, OpenSession(path))
+        self._ask(OpenSession(path))
 
     def notify(self, level: Level, text: str) -> None:
         """Tell the user something in one sentence."""
@@ -624,8 +623,19 @@ class Controller:
 
     # --- inside ---
 
-    def _send(self, send: Callable[[C], None], command: C) -> None:
-        send(command)
+    def _ask(self, command: Command) -> None:
+        """Of the simulation."""
+        self._runner.send(command)
+        self.asked()
+
+    def _play(self, player: Player, command: PlaybackCommand) -> None:
+        """Of the trajectory that is watched."""
+        player.send(command)
+        self.asked()
+
+    def _ask_shown(self, command: Run | Pause | Step) -> None:
+        """Of whichever of both is shown."""
+        self._source.send(command)
         self.asked()
 
     @property
@@ -638,7 +648,7 @@ class Controller:
             status = self._runner.status()
             self._resume = status.run_state in (RunState.RUNNING, RunState.STARTING)
             if self._resume or status.run_state is RunState.QUENCHING:
-                self._send(self._runner.send, Pause())
+                self._ask(Pause())
             self._live = (self._live[0], self.frame)
         else:
             self._player.close(CLOSING_TIME)
@@ -715,7 +725,7 @@ class Controller:
         if self._unsent:
             self._unsent = False
             self._sent_at = now
-            self._send(self._runner.send, SetParameters(self._asked))
+            self._ask(SetParameters(self._asked))
 
     def _take(self, event: Event) -> None:
         match event:
@@ -727,7 +737,7 @@ class Controller:
                 self._live = (event, None)
                 if self._run_when_loaded:
                     self._run_when_loaded = False
-                    self._send(self._runner.send, Run())
+                    self._ask(Run())
                 if self._player is not None:
                     self._views.panel.show_loaded(setup, model_name, topology.n_agents)
                     return
