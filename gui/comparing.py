@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QObject, Qt, QTimer
+from PySide6.QtCore import QObject, Qt
 from PySide6.QtWidgets import QDockWidget, QHBoxLayout, QLabel, QMainWindow, QSplitter, QVBoxLayout, QWidget
 
 from mldsim.analysis.rdf import RadialDistribution
@@ -18,9 +18,10 @@ from mldsim.edits import LossEdit
 from mldsim.errors import MldsimError
 from mldsim.frames import Frame, Topology
 from mldsim.gui import theme
+from mldsim.gui.docks import System, looking, show_or, tabbed_dock
 from mldsim.gui.errand import Errand
 from mldsim.gui.panels.fields import Choice, Paragraph
-from mldsim.gui.panels.panel import push_button
+from mldsim.gui.panels.panel import is_seen, push_button
 from mldsim.gui.picked import Series
 from mldsim.gui.plots.curves import CurvePlot
 from mldsim.gui.plots.plot import Pen
@@ -29,7 +30,6 @@ from mldsim.gui.viewmodel import SCOPE_NAMES
 from mldsim.gui.viewport import Viewport
 from mldsim.gui.viewport.camera import Gaze
 from mldsim.messages import Command, Compare
-from mldsim.parameters import Setup
 
 LOOK_MS, PLOT_LOOKS = 33, 6
 """Between two looks at the frame, and looks between two drawings of the plots."""
@@ -42,17 +42,6 @@ HINT = (
     "Another loss from the same start: positions, velocities and parameters are those of this simulation. Water is "
     "chaotic, so that two runs part within picoseconds however alike their losses are."
 )
-
-
-class System(Protocol):
-    """What is simulated, as the window knows it."""
-
-    @property
-    def setup(self) -> Setup: ...
-    @property
-    def topology(self) -> Topology | None: ...
-    @property
-    def frame(self) -> Frame | None: ...
 
 
 class Desk(Protocol):
@@ -165,7 +154,7 @@ class TwoPanel(QWidget):
 
     def wanted(self) -> bool:
         """False while nobody can see it."""
-        return self.isVisible() and not self.visibleRegion().isEmpty()
+        return is_seen(self)
 
 
 class Measures:
@@ -242,18 +231,14 @@ class Comparing(QObject):
         self._looks = 0
         self._gaze: Gaze | None = None
         self.panel = TwoPanel(models)
-        self.dock = QDockWidget("Two", window)
-        self.dock.setObjectName("dock_two")
-        self.dock.setWidget(self.panel)
-        window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, self.dock)
-        window.tabifyDockWidget(beside, self.dock)
-        beside.raise_()
+        self.dock = tabbed_dock(window, "Two", "dock_two", self.panel, beside)
         self.panel.begin.clicked.connect(self.begin)
         self.panel.end.clicked.connect(self.end)
-        self.commands: dict[str, Callable[[], object]] = {"compare": self._show_or_begin, "end_compare": self.end}
-        self._timer = QTimer(self)
-        self._timer.setInterval(LOOK_MS)
-        self._timer.timeout.connect(self.look)
+        self.commands: dict[str, Callable[[], object]] = {
+            "compare": lambda: show_or(self.dock, self.begin),
+            "end_compare": self.end,
+        }
+        self._timer = looking(self, LOOK_MS, self.look)
 
     def start(self) -> None:
         """Begin to look."""
@@ -309,14 +294,6 @@ class Comparing(QObject):
             self._draw()
 
     # --- inside ---
-
-    def _show_or_begin(self) -> None:
-        """Bring the dock to the front; where it is there already, begin."""
-        shown = self.panel.wanted()
-        self.dock.show()
-        self.dock.raise_()
-        if shown:
-            self.begin()
 
     def _second_view(self, topology: Topology, frame: Frame) -> Viewport:
         if self.view is None:

@@ -9,12 +9,13 @@ from tempfile import TemporaryDirectory
 from typing import Protocol
 
 import numpy as np
-from PySide6.QtCore import QObject, Qt, QTimer
+from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QDialog, QDockWidget, QFileDialog, QMainWindow
 
 from mldsim.errors import MldsimError
 from mldsim.files import whole_file
 from mldsim.gui.dialogs.save import SaveDialog
+from mldsim.gui.docks import looking, show_or, tabbed_dock
 from mldsim.gui.panels.fit import FitPanel, Parity
 from mldsim.jobs import Job, JobStatus
 from mldsim.messages import Command, Level, SaveDoubtful, Status
@@ -88,22 +89,18 @@ class Fitting(QObject):
         self._awaited: tuple[int, Callable[[], None]] | None = None
         self.model: Path | None = None
         self.panel = FitPanel()
-        self.dock = QDockWidget("Fit", window)
-        self.dock.setObjectName("dock_fit")
-        self.dock.setWidget(self.panel)
-        window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, self.dock)
-        window.tabifyDockWidget(beside, self.dock)
-        beside.raise_()
+        self.dock = tabbed_dock(window, "Fit", "dock_fit", self.panel, beside)
         self.panel.add_asked.connect(self._ask_data)
         self.panel.label_asked.connect(self.label)
         self.panel.fit_asked.connect(self.fit)
         self.panel.cancel_asked.connect(self.cancel)
         self.panel.run_asked.connect(self._run)
         self.panel.save_asked.connect(self._ask_save)
-        self.commands: dict[str, Callable[[], object]] = {"fit": self._show_or_fit, "cancel_fit": self.cancel}
-        self._timer = QTimer(self)
-        self._timer.setInterval(LOOK_MS)
-        self._timer.timeout.connect(self.look)
+        self.commands: dict[str, Callable[[], object]] = {
+            "fit": lambda: show_or(self.dock, self.fit),
+            "cancel_fit": self.cancel,
+        }
+        self._timer = looking(self, LOOK_MS, self.look)
 
     def start(self) -> None:
         """Begin to look."""
@@ -195,14 +192,6 @@ class Fitting(QObject):
             return
         self._ended = ended
         self.panel.show_job(self._job.status())
-
-    def _show_or_fit(self) -> None:
-        """Bring the dock to the front; where it is there already, fit."""
-        shown = self.panel.isVisible() and not self.panel.visibleRegion().isEmpty()
-        self.dock.show()
-        self.dock.raise_()
-        if shown:
-            self.fit()
 
     def _ask_data(self) -> None:
         names, _ = QFileDialog.getOpenFileNames(

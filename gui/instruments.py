@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from PySide6.QtCore import QObject, Qt, QTimer
+from PySide6.QtCore import QObject
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QDockWidget, QMainWindow, QWidget
+from PySide6.QtWidgets import QDockWidget, QMainWindow
 
 from mldsim.averages import Analyst
 from mldsim.edits import FITTED, LossEdit
@@ -17,6 +17,7 @@ from mldsim.errors import MldsimError
 from mldsim.frames import Frame, Samples, Topology
 from mldsim.gui import exports, theme
 from mldsim.gui.dialogs.save import EXPORTS, SaveDialog
+from mldsim.gui.docks import System, looking, tabbed_dock
 from mldsim.gui.errand import Errand
 from mldsim.gui.exports import ask
 from mldsim.gui.panels.analyses import AnalysesPanel
@@ -24,7 +25,6 @@ from mldsim.gui.panels.doubt import DoubtPanel
 from mldsim.gui.panels.loss import LossPanel
 from mldsim.loss import LossModel, load_model
 from mldsim.messages import Command, Level, SaveDoubtful, Status, WatchDoubt
-from mldsim.parameters import Parameters, Setup
 from mldsim.surroundings import Surroundings, surroundings
 from mldsim.survey import Survey
 from mldsim.trajectory.sources import Footage
@@ -35,19 +35,6 @@ LOOK_MS = 250
 
 LOSS_LOOKS = 4
 """Looks between two at the loss: its pair curves move once in a second."""
-
-
-class System(Protocol):
-    """What is simulated, as the window knows it."""
-
-    @property
-    def setup(self) -> Setup: ...
-    @property
-    def topology(self) -> Topology | None: ...
-    @property
-    def frame(self) -> Frame | None: ...
-    @property
-    def applied(self) -> Parameters: ...
 
 
 class Watched(Protocol):
@@ -123,11 +110,10 @@ class Instruments(QObject):
         self._seen = self._doubts_seen = -1
         self._status_seen: tuple[str, int] | None = None
         self.docks = [
-            self._dock("Analyses", "dock_analyses", self.analyses, beside),
-            self._dock("Doubt", "dock_doubt", self.doubt, beside),
-            self._dock("Loss", "dock_loss", self.loss, beside),
+            tabbed_dock(window, "Analyses", "dock_analyses", self.analyses, beside),
+            tabbed_dock(window, "Doubt", "dock_doubt", self.doubt, beside),
+            tabbed_dock(window, "Loss", "dock_loss", self.loss, beside),
         ]
-        beside.raise_()
         self.commands: dict[str, Callable[[], object]] = {
             "average_anew": lambda: self._averager.restart(),
             "analysis_table": lambda: self._ask_export(self.analyses.plot.ask_table),
@@ -139,9 +125,7 @@ class Instruments(QObject):
             panel.export_asked.connect(lambda export: ask(window, desk, export))
         self.doubt.asked.connect(lambda settings: runner.send(WatchDoubt(settings)))
         self.doubt.save_asked.connect(self._ask_doubtful)
-        self._timer = QTimer(self)
-        self._timer.setInterval(LOOK_MS)
-        self._timer.timeout.connect(self._look)
+        self._timer = looking(self, LOOK_MS, self._look)
 
     def start(self) -> None:
         """Begin to watch."""
@@ -187,14 +171,6 @@ class Instruments(QObject):
     def _averager(self) -> Analyst | Survey:
         """Whose findings are shown."""
         return self._survey or self.analyst
-
-    def _dock(self, title: str, name: str, widget: QWidget, beside: QDockWidget) -> QDockWidget:
-        dock = QDockWidget(title, self._window)
-        dock.setObjectName(name)
-        dock.setWidget(widget)
-        self._window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, dock)
-        self._window.tabifyDockWidget(beside, dock)
-        return dock
 
     def _look(self) -> None:
         # Behind another tab averages go on, so that they are there when it is opened; a closed dock costs nothing.
