@@ -7,9 +7,16 @@ steps on a sample of the frames:
 fields, counted by how much they vary themselves, those count most in which G varies most. With C the covariance of the
 fields of one rank and species they are the leading eigenvectors u of C^1/2 W C W C^1/2, and p = u . C^-1/2 A.
 
+Channels of an earlier fit can take their place.
+
 *Gauss-Newton.* The force is linear in small changes of the channels too. Coefficients and channels are fitted together
 with the forces linearised about the last ones, then the coefficients anew with the changed channels. A step that does
 not lower the error is halved; the steps end when that does not help either.
+
+*The constant.* The last channel of rank 0 can be 1 instead of a combination of fields. Products with it make the cubic
+part also quadratic and linear in the other channels, and bounded all the same, because these saturate: with every W
+positive semidefinite (`mldsim.bounded`) it is the only place where a loss can curve downwards. What the bound takes
+from W the channels have to give back then, and they are found with the bound in force.
 
 The channels are scaled to unit covariance: it keeps the numbers of the fit and of single precision near one, gives
 their saturation (`kernels.cubic`) a unit, and changes no force but by way of that. What each step buys was measured:
@@ -24,6 +31,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mldsim.bounded import bounded_solution
 from mldsim.dataset import Progress
 from mldsim.equations import Collector, NormalEquations
 from mldsim.kernels.cubic import features
@@ -136,6 +144,10 @@ def find_channels(
     steps: int,
     ridge: float,
     report: Progress,
+    *,
+    start: Cubic | None = None,
+    constant: bool = False,
+    bounded: bool = False,
 ) -> Cubic:
     """The channels of a cubic part, with coefficients of zero.
 
@@ -150,12 +162,20 @@ def find_channels(
         Of the linear fits.
     report : callable
         Told the progress; may raise to cancel.
+    start : Cubic, optional
+        Begin with these channels rather than with the leading directions; without steps they stay as they are.
+    constant : bool
+        Whether the last channel of rank 0 is 1.
+    bounded : bool
+        Whether the fits of the steps are those of `mldsim.bounded`.
 
     Raises
     ------
     WorkFailed
         If the samples do not determine the coefficients.
     """
+    if start is not None and steps == 0:
+        return start
     passes = 1 if steps == 0 else 2 * steps + 2  # and one for every step that is too long
     done = 0
 
@@ -184,7 +204,10 @@ def find_channels(
         size = matrix.cubic.channels.size
         products, vector = np.zeros((size, matrix.size + size)), np.zeros(size)
         for sample, rows, targets, fields in each(matrix):
-            more = sample.weighted(matrix.channel_rows(sample.species, fields, moments.means, third))
+            more = matrix.channel_rows(sample.species, fields, moments.means, third)
+            if constant:
+                more.reshape(-1, *matrix.cubic.channels.shape)[:, :, 0, -1] = 0.0  # it stays 1
+            more = sample.weighted(more)
             products[:, : matrix.size] += more.T @ sample.weighted(rows)
             products[:, matrix.size :] += more.T @ more
             vector += sample.weighted(targets) @ more
@@ -201,10 +224,22 @@ def find_channels(
     n_features = len(features(n_channels, matrix.settings.max_rank))
 
     def cubic(channels: Array) -> Cubic:
-        saturation = np.full(n_species, matrix.settings.saturation)
-        return Cubic(channels, moments.offsets(channels), saturation, np.zeros((n_species, n_features)))
+        saturation, offsets = np.full(n_species, matrix.settings.saturation), moments.offsets(channels)
+        if constant:
+            offsets[:, -1] = -1.0
+        return Cubic(channels, offsets, saturation, np.zeros((n_species, n_features)))
 
-    channels = whitened(moments, leading(moments, quadratic, n_channels))
+    def solve(equations: NormalEquations, ridge: float) -> Array:
+        if bounded:
+            return bounded_solution(equations, ridge, matrix.quadratic_blocks()).coefficients
+        return equations.solve(ridge)
+
+    def scaled(channels: Array) -> Array:
+        if constant:
+            channels[:, 0, -1] = 0.0
+        return whitened(moments, channels)
+
+    channels = scaled(leading(moments, quadratic, n_channels) if start is None else start.channels.copy())
     if steps == 0:
         return cubic(channels)
     before, change, length = channels, np.zeros_like(channels), 1.0
@@ -212,7 +247,7 @@ def find_channels(
     while True:
         matrix = make(cubic(channels))
         equations = gather(matrix)
-        theta = equations.solve(ridge)
+        theta = solve(equations, ridge)
         error = float(equations.squared_errors(theta[:, None])[0])
         if error < least:
             before, least, length = channels, error, 1.0
@@ -221,11 +256,11 @@ def find_channels(
             left -= 1
             third = theta.reshape(n_species, -1)[:, -n_features:].copy()
             damping = DAMPING * error / equations.square
-            found = follow(matrix, equations, third).solve(max(ridge, damping))
+            found = solve(follow(matrix, equations, third), max(ridge, damping))
             change = found[matrix.size :].reshape(channels.shape)
         else:  # the forces are not linear that far
             length *= 0.5
             if length < SHORTEST_STEP:
                 break
-        channels = whitened(moments, before + length * change)
+        channels = scaled(before + length * change)
     return cubic(before)

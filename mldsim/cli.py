@@ -723,6 +723,12 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
                         help="times that the channels are improved at most (default: 3)")  # fmt: skip
     parser.add_argument("--saturation", type=_float, metavar="C",
                         help="where channels saturate, in their standard deviations (default: 5)")  # fmt: skip
+    parser.add_argument("--channels-of", metavar="MODEL",
+                        help="begin with the channels of this model (of the same form) instead of searching for them; "
+                        "--channel-steps 0 takes them as they are")  # fmt: skip
+    parser.add_argument("--constant-channel", action="store_true", default=None,
+                        help="let the last channel of rank 0 be 1: the cubic part is also quadratic and linear in the "
+                        "others")  # fmt: skip
     parser.add_argument("--hops", action="store_true", default=None,
                         help="let losses depend on the channels of the neighbours too")  # fmt: skip
     parser.add_argument("--long-range", action="store_true", default=None,
@@ -774,6 +780,7 @@ def _fit_settings(options: argparse.Namespace, known: Kept | None) -> FitSetting
         "n_channels": options.channels,
         "channel_steps": options.channel_steps,
         "saturation": options.saturation,
+        "constant_channel": options.constant_channel,
         "hops": options.hops,
         "long_range": options.long_range,
         "ridge": options.ridge,
@@ -784,10 +791,11 @@ def _fit_settings(options: argparse.Namespace, known: Kept | None) -> FitSetting
     asked = {name: value for name, value in asked.items() if value is not None}
     settings = FitSettings() if known is None else DesignMatrix.from_form(known.model.form).settings
     settings = replace(settings, **(dict(known.choices if known else {}) | asked))
-    of_cubic = (options.channels, options.channel_steps, options.saturation)
+    of_cubic = (options.channels, options.channel_steps, options.saturation, options.channels_of)
     if settings.order < 3 and any(option is not None for option in of_cubic):
         raise InputError(
-            "--channels, --channel-steps and --saturation are of the cubic part; give --order 3 with them."
+            "--channels, --channels-of, --channel-steps and --saturation are of the cubic part; "
+            "give --order 3 with them."
         )
     if known is not None and options.channel_steps is not None:
         raise InputError("The channels of kept sums are fixed; leave out --channel-steps, or fit all frames anew.")
@@ -799,7 +807,7 @@ def _fit(options: argparse.Namespace) -> int:
     from mldsim.crossval import table
     from mldsim.dataset import divide, split
     from mldsim.inference import force_errors, infer
-    from mldsim.loss import save_model
+    from mldsim.loss import load_model, save_model
     from mldsim.sums import load_sums, save_sums
 
     if not 0.0 <= options.holdout < 1.0:
@@ -830,6 +838,7 @@ def _fit(options: argparse.Namespace) -> int:
             name=options.name or options.output.stem,
             numbers=numbers,
             known=known,
+            channels_of=load_model(options.channels_of) if options.channels_of else None,
             cross_validation=options.cross_validate,
             keep_bad_frames=options.keep_bad_frames,
             bounded=options.bounded,

@@ -61,12 +61,13 @@ FORM = {
     "cutoff": "--cutoff",
     "n_channels": "--channels",
     "saturation": "--saturation",
+    "constant_channel": "--constant-channel",
     "hops": "--hops",
     "long_range": "--long-range",
 }
 """Settings that say what is summed, and their options; ridge and weights can be changed afterwards."""
 
-OF_CUBIC = ("n_channels", "saturation")
+OF_CUBIC = ("n_channels", "saturation", "constant_channel")
 """Those that matter for order 3 only."""
 
 WAVE_WIDTHS = (0.25, 0.4, 0.6, 1.2)
@@ -117,6 +118,8 @@ class FitSettings:
         How often the channels are improved, see `mldsim.channels`.
     saturation : float
         Of the channels, in their standard deviations: what keeps the cubic part bounded, see `kernels.cubic`.
+    constant_channel : bool
+        Whether the last channel of rank 0 is 1, so that the cubic part is also quadratic and linear in the others.
     hops : bool
         Whether losses depend on the channels of the neighbours, see `kernels.mutual`.
     long_range : bool
@@ -139,6 +142,7 @@ class FitSettings:
     n_channels: int = 4
     channel_steps: int = 3
     saturation: float = 5.0
+    constant_channel: bool = False
     hops: bool = False
     long_range: bool = False
     ridge: float = 1e-7
@@ -160,6 +164,10 @@ class FitSettings:
             raise InputError(f"--max-rank must lie between 0 and 3; {self.max_rank} was given.")
         if self.order == 1 and self.max_rank > 0:
             raise InputError("--order 1 is linear in the rank-0 invariants; give --max-rank 0 with it, or --order 2.")
+        if self.constant_channel and (self.order < 3 or self.n_channels < 2):
+            raise InputError(
+                "--constant-channel is one of at least two channels; give --order 3 and --channels with it."
+            )
         for wanted, name in ((self.hops, "--hops"), (self.long_range, "--long-range")):
             if wanted and self.order < 3:
                 raise InputError(f"{name} couples the channels of the cubic part; give --order 3 with it.")
@@ -288,6 +296,7 @@ class DesignMatrix:
                     "saturation": self.cubic.saturation.tolist(),
                 }
             ),
+            **({"constant_channel": True} if settings.constant_channel else {}),
             **({"hops": True} if self._hops is not None else {}),
             **(
                 {}
@@ -314,6 +323,7 @@ class DesignMatrix:
                 cutoff=float(form["cutoff"]),
                 n_channels=int(form.get("n_channels", FitSettings.n_channels)),
                 saturation=float(form["saturation"][0]) if "saturation" in form else FitSettings.saturation,
+                constant_channel=bool(form.get("constant_channel", False)),
                 hops=bool(form.get("hops", False)),
                 long_range=bool(form.get("long_range", False)),
             )
@@ -571,6 +581,7 @@ def infer(
     card: Mapping[str, Any] | None = None,
     numbers: Sequence[NDArray[np.intp]] | None = None,
     known: Kept | None = None,
+    channels_of: LossModel | None = None,
     cross_validation: bool = False,
     keep_bad_frames: bool = False,
     bounded: bool = False,
@@ -592,6 +603,9 @@ def infer(
     known : Kept, optional
         Sums of earlier frames, which are fitted together with the new ones. They are added to. The form of the settings
         must be that of the sums.
+    channels_of : LossModel, optional
+        Begin the search for channels with those of this model, see `mldsim.channels`; with no steps they are taken as
+        they are. Its form must be that of the settings.
     cross_validation : bool
         Choose ridge and row weights, see `mldsim.crossval`.
     keep_bad_frames : bool
@@ -610,10 +624,12 @@ def infer(
     WorkFailed
         If the frames do not determine the coefficients.
     """
+    if channels_of is not None and known is not None:
+        raise InputError("The channels of kept sums are fixed; leave out --channels-of, or fit all frames anew.")
     if cross_validation and settings.curl_weight:
         raise InputError("--cross-validate knows errors of forces only; give it or --curl-weight, not both.")
     doubt = doubt or (known is not None and known.witness is not None)
-    work = _Fit(systems, settings, numbers, known, cross_validation, doubt, progress)
+    work = _Fit(systems, settings, numbers, known, channels_of, cross_validation, bounded, doubt, progress)
     work.gather(keep_bad_frames)
     if not keep_bad_frames:
         work.leave_out_bad_frames()
@@ -622,7 +638,7 @@ def infer(
     coefficients, told = work.bounded_solution() if bounded else (work.solution(), {})
     model = work.model(coefficients, name, told | dict(card or {}))
     if doubt:
-        model = work.with_committee(model, bounded)
+        model = work.with_committee(model)
     work.stage("done", 1.0)(1.0, "done")
     theory = (system.provenance.get("theory", system.provenance.get("method", "not stated")) for system in systems)
     kept = replace(
@@ -651,6 +667,7 @@ def witness_settings(settings: FitSettings, smallest_edge: float, n_species: int
     richer = replace(
         settings,
         channel_steps=0,
+        constant_channel=False,
         max_rank=max(settings.max_rank, 2),
         n_radial=min(settings.n_radial + 2, 32),
         cutoff=max(settings.cutoff, min(settings.cutoff + 1.5, 6.0, smallest_edge)),
@@ -766,6 +783,31 @@ def _sample(systems: Sequence[LabelledFrames]) -> list[tuple[LabelledFrames, int
     return [good[i] for i in np.unique(np.linspace(0, len(good) - 1, count).astype(int))]
 
 
+def _channels_of(model: LossModel | None, matrix: DesignMatrix) -> Cubic | None:
+    """The channels of a model, for a fit of the form of `matrix`."""
+    if model is None:
+        return None
+    settings = matrix.settings
+    cubic = model.cubic
+    if cubic is None:
+        raise InputError(
+            f"'{model.name}' is of order {model.order} and has no channels; --channels-of asks for order 3."
+        )
+    n_species, n_ranks, n_channels, _ = cubic.channels.shape
+    for option, theirs, mine in (
+        ("symbols", model.symbols, matrix.symbols),
+        ("--max-rank", n_ranks - 1, settings.max_rank),
+        ("--radial", model.radial.n_radial, settings.n_radial),
+        ("--cutoff", model.cutoff, settings.cutoff),
+        ("--channels", n_channels, settings.n_channels),
+        ("--constant-channel", cubic.has_constant, settings.constant_channel),
+    ):
+        if theirs != mine:
+            raise InputError(f"The channels of '{model.name}' are of {option} {theirs}, and {mine} was asked for.")
+    nothing = np.zeros((n_species, len(features(n_channels, settings.max_rank))))
+    return Cubic(cubic.channels, cubic.offsets, np.full(n_species, settings.saturation), nothing)
+
+
 class _Molecules:
     """Sums over the agents of each molecule of one frame; single atoms are no molecules."""
 
@@ -860,7 +902,9 @@ class _Fit:
         settings: FitSettings,
         numbers: Sequence[NDArray[np.intp]] | None,
         known: Kept | None,
+        channels_of: LossModel | None,
         cross_validation: bool,
+        bounded: bool,
         doubt: bool,
         progress: Progress | None,
     ) -> None:
@@ -870,6 +914,7 @@ class _Fit:
         if n_frames == 0:
             raise InputError("There are no frames to fit; give more data or a smaller --holdout.")
         self.settings = settings
+        self.bounded = bounded
         # How long the steps take, roughly: the number of products, relative to gathering.
         self._shares = {"gather": 1.0, "screen": 0.05, "choose": 0.2 * cross_validation, "solve": 0.02}
         self._done = 0.0
@@ -877,7 +922,7 @@ class _Fit:
         if settings.order == 3 and known is None:
             passes = 1 + 3 * settings.channel_steps + doubt
             self._shares |= {"channels": passes * len(sampled) / n_frames, "witness": 2.0 * doubt}
-        self.matrix = self._columns(systems, settings, known, sampled)
+        self.matrix = self._columns(systems, settings, known, channels_of, sampled)
         symbols = self.matrix.symbols
         self.known_errors = known.frame_errors if known is not None else np.empty(0)
         if known is None:
@@ -923,12 +968,14 @@ class _Fit:
         systems: Sequence[LabelledFrames],
         settings: FitSettings,
         known: Kept | None,
+        channels_of: LossModel | None,
         sampled: Sequence[tuple[LabelledFrames, int]],
     ) -> DesignMatrix:
         symbols = _species_of(systems)
         if known is None:
             radial = water_basis(symbols, settings.n_radial, settings.cutoff)
-            return self._with_channels(DesignMatrix(symbols, settings, radial, _wall(symbols, systems)), sampled)
+            matrix = DesignMatrix(symbols, settings, radial, _wall(symbols, systems))
+            return self._with_channels(matrix, sampled, _channels_of(channels_of, matrix))
         matrix = DesignMatrix.from_form(known.model.form)
         new = [symbol for symbol in symbols if symbol not in matrix.symbols]
         if new:
@@ -949,7 +996,9 @@ class _Fit:
                 )
         return matrix
 
-    def _with_channels(self, matrix: DesignMatrix, sampled: Sequence[tuple[LabelledFrames, int]]) -> DesignMatrix:
+    def _with_channels(
+        self, matrix: DesignMatrix, sampled: Sequence[tuple[LabelledFrames, int]], start: Cubic | None = None
+    ) -> DesignMatrix:
         """The same columns, with channels for the cubic part when the order is 3."""
         settings = matrix.settings
         if settings.order < 3:
@@ -959,7 +1008,9 @@ class _Fit:
 
         def make(cubic: Cubic | None) -> DesignMatrix:
             # Channels are found without the parts that couple them between agents.
-            one = replace(settings, order=2 if cubic is None else 3, hops=False, long_range=False)
+            one = replace(settings, hops=False, long_range=False)
+            if cubic is None:
+                one = replace(one, order=2, constant_channel=False)
             return DesignMatrix(matrix.symbols, one, matrix.radial, matrix.wall, cubic)
 
         def sample(system: LabelledFrames, index: int) -> Sample:
@@ -975,7 +1026,10 @@ class _Fit:
 
         cubic = find_channels(
             [sample(*place) for place in sampled], make, settings.n_channels, settings.channel_steps,
-            max(settings.ridge, WITNESS_RIDGE), self.stage("channels"),
+            max(settings.ridge, WITNESS_RIDGE), self.stage("channels"), start=start,
+            constant=settings.constant_channel,
+            # Without a constant the channels have nothing to give back of what the bound takes.
+            bounded=self.bounded and settings.constant_channel,
         )  # fmt: skip
         return DesignMatrix(matrix.symbols, settings, matrix.radial, matrix.wall, cubic)
 
@@ -1200,7 +1254,7 @@ class _Fit:
             told | dict(card),
         )
 
-    def with_committee(self, model: LossModel, bounded: bool) -> LossModel:
+    def with_committee(self, model: LossModel) -> LossModel:
         """The same model with its committee, its witness and the law of its doubt."""
         assert self.kept.witness is not None
         report = self.stage("witness", 1.0)
@@ -1227,7 +1281,7 @@ class _Fit:
             return self._bare(matrix, sums.equations(forces, without).solve(WITNESS_RIDGE))
 
         # A bounded fit of each fold would take long, and a fit so stiff hardly follows what it is fitted to.
-        models = [model] * judged.folds if bounded else self._fold_models()
+        models = [model] * judged.folds if self.bounded else self._fold_models()
         plain = np.zeros((len(self.matrix.symbols), 3))
         picked = [good[i] for i in np.unique(np.linspace(0, len(good) - 1, CALIBRATION_FRAMES).astype(int))]
         samples = [self.kept.samples]

@@ -125,6 +125,11 @@ class Cubic:
     def n_channels(self) -> int:
         return int(self.offsets.shape[1])
 
+    @property
+    def has_constant(self) -> bool:
+        """Whether the last channel of rank 0 is the same for all agents, see `mldsim.channels`."""
+        return not self.channels[:, 0, -1].any()
+
 
 @dataclass(frozen=True)
 class Hops:

@@ -107,6 +107,7 @@ def settings_of(model: LossModel) -> FitSettings:
     if model.cubic is not None:
         form["n_channels"] = model.cubic.n_channels
         form["saturation"] = float(model.cubic.saturation[0])
+        form["constant_channel"] = model.cubic.has_constant
         form["hops"], form["long_range"] = model.hops is not None, model.waves is not None
     carded = {
         item.name: type(getattr(usual, item.name))(value)

@@ -217,3 +217,48 @@ def test_more_channels_than_fields_are_refused() -> None:
     )  # fmt: skip
     with pytest.raises(InputError, match="--channels 4 is more than there are fields: 3"):
         fit([oxygen], FitSettings(order=3, n_radial=3, cutoff=4.5, n_channels=4))
+
+
+@pytest.fixture(scope="module")
+def concave() -> LossModel:
+    """A quadratic loss that curves downwards along one combination of the fields of each rank."""
+    model = known_model(Scope.SHARED)
+    along = np.random.default_rng(4).normal(size=(2, 2, 8, 1)) * 0.3
+    return dataclasses.replace(model, order=2, quadratic=-along @ along.swapaxes(-1, -2), cubic=None)
+
+
+CONSTANT = dataclasses.replace(SETTINGS, constant_channel=True, channel_steps=1)
+
+
+def test_with_a_constant_channel_a_bounded_loss_can_curve_downwards(concave: LossModel) -> None:
+    known, unseen = disordered_water(concave, 20), disordered_water(concave, 3, seed=9)
+    without = infer([known], dataclasses.replace(CONSTANT, constant_channel=False), bounded=True).model
+    found = infer([known], CONSTANT, bounded=True).model
+    errors = force_errors(found, [unseen])
+    assert errors.rmse < 0.02 * errors.rms
+    assert errors.rmse < 0.2 * force_errors(without, [unseen]).rmse
+    for weights in found.quadratic.reshape(-1, 8, 8):
+        values = np.linalg.eigvalsh(weights)
+        assert values.min() > -1e-9 * max(values.max(), 1e-3), "the quadratic itself is bounded below"
+
+
+def test_the_constant_channel_stays_constant_and_is_known_again(concave: LossModel) -> None:
+    first, second = disordered_water(concave, 10), disordered_water(concave, 10, seed=1)
+    before = infer([first], CONSTANT, keep_bad_frames=True)
+    cubic = before.model.cubic
+    assert cubic is not None
+    assert cubic.has_constant
+    assert (cubic.offsets[:, -1] == -1.0).all()
+    assert cubic.channels[:, 1, -1].any(), "of higher ranks there is no constant"
+    assert DesignMatrix.from_form(before.kept.model.form).settings.constant_channel
+    extended = infer([second], CONSTANT, known=before.kept, keep_bad_frames=True).model
+    assert extended.cubic is not None
+    assert extended.cubic.has_constant
+    with pytest.raises(InputError, match="kept sums are of --constant-channel True, and False was asked for"):
+        infer([second], dataclasses.replace(CONSTANT, constant_channel=False), known=before.kept)
+
+
+@pytest.mark.parametrize("form", [{"order": 2}, {"order": 3, "n_channels": 1}])
+def test_a_constant_channel_needs_another(form: dict[str, int]) -> None:
+    with pytest.raises(InputError, match="--constant-channel is one of at least two channels; give --order 3"):
+        FitSettings(constant_channel=True, **form)
