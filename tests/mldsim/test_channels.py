@@ -263,3 +263,22 @@ def test_the_constant_channel_stays_constant_and_is_known_again(concave: LossMod
 def test_a_constant_channel_needs_another(form: dict[str, int]) -> None:
     with pytest.raises(InputError, match="--constant-channel is one of at least two channels; give --order 3"):
         FitSettings(constant_channel=True, **form)
+
+
+def test_channels_of_another_model_are_taken_over(concave: LossModel) -> None:
+    frames = disordered_water(concave, 10)
+    donor = infer([frames], CONSTANT, keep_bad_frames=True).model
+    assert donor.cubic is not None
+    as_they_are = dataclasses.replace(CONSTANT, channel_steps=0)
+    taken = infer([frames], as_they_are, channels_of=donor, keep_bad_frames=True).model
+    assert taken.cubic is not None
+    np.testing.assert_array_equal(taken.cubic.channels, donor.cubic.channels)
+    np.testing.assert_array_equal(taken.cubic.offsets, donor.cubic.offsets)
+    for other, message in (
+        ({"constant_channel": False}, "are of --constant-channel True, and False was asked for"),
+        ({"n_radial": CONSTANT.n_radial + 1}, f"are of --radial {CONSTANT.n_radial}, and"),
+    ):
+        with pytest.raises(InputError, match=message):
+            infer([frames], dataclasses.replace(as_they_are, **other), channels_of=donor)
+    with pytest.raises(InputError, match="is of order 2 and has no channels; --channels-of asks for order 3"):
+        infer([frames], as_they_are, channels_of=concave)
