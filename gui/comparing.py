@@ -225,7 +225,7 @@ class Comparing(QObject):
         self.view: Viewport | None = None
         self._measures = Measures()
         self._structure: Structure | None = None
-        self._errand: Errand[tuple[Curve, Curve]] = Errand(self._show_structure)
+        self._errand: Errand[tuple[Curve, Curve]] = Errand(self._show_structure, self)
         self._frame: Frame | None = None
         self._topology: Topology | None = None
         self._looks = 0

@@ -23,8 +23,8 @@ class _Post(QObject):
 
     came = Signal(int, object, float)
 
-    def __init__(self, take: Callable[[int, Any, float], None]) -> None:
-        super().__init__()
+    def __init__(self, take: Callable[[int, Any, float], None], owner: QObject) -> None:
+        super().__init__(owner)
         self._take = take
         self.came.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
 
@@ -41,6 +41,8 @@ class Errand(Generic[T]):
     ----------
     done : callable
         Told each answer, or the `MldsimError` that came in its place.
+    owner : QObject
+        What shows the answers; those that come after its end are told to nobody.
     share : float
         Of the time of one core that the work may take.
     clock : callable
@@ -50,11 +52,12 @@ class Errand(Generic[T]):
     def __init__(
         self,
         done: Callable[[T | MldsimError], None],
+        owner: QObject,
         share: float = 0.1,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._done, self._share, self._clock = done, share, clock
-        self._post = _Post(self._take)
+        self._post = _Post(self._take, owner)
         self._timer = QTimer(self._post)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._begin)

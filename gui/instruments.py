@@ -103,7 +103,7 @@ class Instruments(QObject):
         self._survey: Survey | None = None
         self._model = Looked("", None, None, None)
         self._edit_seen = FITTED
-        self._looker: Errand[Looked] = Errand(self._show_loss, share=0.3)
+        self._looker: Errand[Looked] = Errand(self._show_loss, self, share=0.3)
         self._asked = ""
         self._frame_seen: Frame | None = None
         self._looks = LOSS_LOOKS

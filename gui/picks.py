@@ -82,7 +82,7 @@ class Picks:
         self._viewport, self._panel, self._tracks = viewport, panel, tracks
         self._model_now, self._edit_now = model, edit
         self._clock, self._later = clock, later
-        self._apart: Errand[Apart] = Errand(self._show_apart)
+        self._apart: Errand[Apart] = Errand(self._show_apart, panel)
         self._model: LossModel | None = None
         self._topology: Topology | None = None
         self._frame: Frame | None = None

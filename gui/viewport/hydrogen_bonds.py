@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from PySide6.QtCore import QObject
 
 from mldsim.analysis.water import HydrogenBonds
 from mldsim.errors import MldsimError
@@ -26,13 +27,15 @@ class BondCount:
     molecules : Molecules
     changed : callable
         Told that newer ones were found.
+    owner : QObject
+        What shows them.
     """
 
-    def __init__(self, topology: Topology, molecules: Molecules, changed: Callable[[], None]) -> None:
+    def __init__(self, topology: Topology, molecules: Molecules, changed: Callable[[], None], owner: QObject) -> None:
         self._finder = HydrogenBonds(topology)
         self._molecules = molecules
         self._changed = changed
-        self._errand: Errand[Pairs] = Errand(self._take)
+        self._errand: Errand[Pairs] = Errand(self._take, owner)
         self._seen: Frame | None = None
         self._pairs: Pairs = np.empty((0, 2), np.intp)
         self._tells = True

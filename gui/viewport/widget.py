@@ -139,7 +139,7 @@ class Viewport(QObject):
         self._molecules = Molecules.of(topology)
         if self._bond_count is not None:
             self._bond_count.forget()
-        self._bond_count = BondCount(topology, self._molecules, self._show_new_bonds)
+        self._bond_count = BondCount(topology, self._molecules, self._show_new_bonds, self)
         self._frame = None
         self._picked, self._figure, self._followed = (), None, None
         self._begin_scale()
