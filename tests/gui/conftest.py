@@ -79,7 +79,7 @@ class SmallEngine:
 class Desk:
     """A window, what drives it, and hands."""
 
-    def __init__(self, qtbot, window, runner, patience=8.0):
+    def __init__(self, qtbot, window, runner, patience=30.0):
         self.qtbot, self.window, self.runner, self.patience = qtbot, window, runner, patience
 
     def wait(self, condition):
@@ -99,7 +99,7 @@ class Desk:
 def open_window(qtbot, home):
     opened = []
 
-    def open_it(*, paused=False, engine=SmallEngine, setup=None, settings=None, size=(960, 600), patience=8.0):
+    def open_it(*, paused=False, engine=SmallEngine, setup=None, settings=None, size=(960, 600), patience=30.0):
         setup = setup or Setup()
         runner = Runner(engine, setup, Parameters(), paused=paused)
         window = MainWindow(runner, setup, Parameters(), Preferences(settings or home / "window.ini"))
@@ -108,7 +108,7 @@ def open_window(qtbot, home):
         window.start()
 
         window.activateWindow()
-        qtbot.waitUntil(lambda: QApplication.activeWindow() is window, timeout=5000)
+        qtbot.waitUntil(lambda: QApplication.activeWindow() is window, timeout=20000)
         desk = Desk(qtbot, window, runner, patience)
         desk.wait(lambda: window.controller.n_agents > 0)
         return desk
