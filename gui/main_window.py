@@ -404,24 +404,28 @@ class MainWindow(QMainWindow):
         footage = self.controller.footage
         if footage is None:
             return
-        try:
-            file = MovieFile(path, width, height, rate)
-        except MldsimError as error:
-            self.notices.show_notice(Level.ERROR, str(error))
+        file = self._movie_file(path, width, height, rate)
+        if file is None:
             return
         self.controller.hold(True)
         maker = MovieMaker(self, self.viewport, self.picks.set_frame, footage.again(), frames, file, width, height)
         maker.ended.connect(self._end_movie)
         maker.start()
 
+    def _movie_file(self, path: Path, width: int, height: int, rate: int) -> MovieFile | None:
+        """A file for pictures; says why where there is none."""
+        try:
+            return MovieFile(path, width, height, rate)
+        except MldsimError as error:
+            self.notices.show_notice(Level.ERROR, str(error))
+            return None
+
     def record_movie(self, path: Path, width: int, height: int, rate: int) -> None:
         """Take pictures of the view from now on, until `ask_movie` stops it."""
         if self._live_movie is not None:
             return
-        try:
-            file = MovieFile(path, width, height, rate)
-        except MldsimError as error:
-            self.notices.show_notice(Level.ERROR, str(error))
+        file = self._movie_file(path, width, height, rate)
+        if file is None:
             return
         self._live_movie = LiveMovie(self, self.viewport, file, width, height, rate)
         self._live_movie.progressed.connect(self.status_bar.show_movie)

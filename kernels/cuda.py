@@ -122,9 +122,8 @@ def shared_numbers(n_species: int, n_radial: int, max_rank: int, n_channels: int
     """Numbers of shared memory that all passes of a form have together."""
     n_lm, wide = (max_rank + 1) ** 2, lanes(n_radial)
     shape = shape_of_gradients(n_species, n_radial, max_rank)
-    found = (
-        shape.n_phi + shape.n_values + shape.n_summed + 2 * n_species * n_lm * wide
-    )  # two: `cuda_step` may look twice
+    # Two of the second pass: `cuda_step` may look at forces of both scopes.
+    found = shape.n_phi + shape.n_values + shape.n_summed + 2 * n_species * n_lm * wide
     if n_channels:
         rows = len(cubic.slopes(max_rank).form) * n_channels
         found += (2 * n_lm + rows) * cubic.WIDE + (max_rank + 1) * n_channels
@@ -476,6 +475,7 @@ def cubic_of_one(n_species: int, n_radial: int, max_rank: int, n_channels: int, 
     n_forms, n_rows = len(cubic.slopes(max_rank).forms), len(form) * n_channels
     n_numbers = n_lm * cubic.WIDE
     n_products = n_rows * cubic.WIDE
+    groups = shape_of_gradients(n_species, n_radial, max_rank).groups
     wide_channels, last_quad = cubic.WIDE, (n_channels - 1) // 4 * 4
     zero, one = real(0.0), real(1.0)
 
@@ -575,7 +575,6 @@ def cubic_of_one(n_species: int, n_radial: int, max_rank: int, n_channels: int, 
                 slope[place] = (slope[place] - along * p[place]) * s[rank, c]
         cuda.syncthreads()
         k, group = thread % wide, thread // wide
-        groups = max(THREADS // wide, 1)
         if group < groups:
             for m in range(group, n_lm, groups):
                 rank = int(m > 0) + int(m > 3) + int(m > 8)
