@@ -1059,6 +1059,8 @@ def _validate(options: argparse.Namespace) -> int:
 def _add_convert(parser: argparse.ArgumentParser) -> None:
     _add_data(parser, "in")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DATA.h5", help="the dataset")
+    parser.add_argument("--weight", type=_float, metavar="W",
+                        help="of the frames in every fit to the dataset (default: as they have, or 1)")  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace the output file if it exists")
 
 
@@ -1067,6 +1069,8 @@ def _convert(options: argparse.Namespace) -> int:
 
     _check_output(options.output, options.force)
     systems = _frames(options, getattr(options, "in"))
+    if options.weight is not None:
+        systems = [replace(system, weight=options.weight) for system in systems]
     with progress_bar("Writing") as report:
         save_frames(options.output, systems, force=options.force, progress=report)
     for system in systems:
@@ -1089,6 +1093,7 @@ def _frames_json(system: LabelledFrames) -> dict[str, Any]:
         "box_A": [float(edge) for edge in system.boxes[0]],
         "energies": system.energies is not None,
         "velocities": system.velocities is not None,
+        "weight": system.weight,
         "provenance": dict(system.provenance),
     }
 
@@ -1102,9 +1107,10 @@ def _describe_frames(system: LabelledFrames) -> str:
     frames = "1 frame" if system.n_frames == 1 else f"{system.n_frames} frames"
     theory = told.get("theory", told.get("method", "theory level not stated"))
     left_out = f"; left out: {told['left_out']}" if "left_out" in told else ""
+    weight = f"; weight {system.weight:g} in fits" if system.weight != 1.0 else ""
     return _printable(
         f"{system.source}{name}: {frames} of {_formula(system.symbols)} in {box} Å{varying}, forces"
-        f"{''.join(f', {extra}' for extra in extras)}; {theory}{left_out}."
+        f"{''.join(f', {extra}' for extra in extras)}; {theory}{weight}{left_out}."
     )
 
 

@@ -5,6 +5,7 @@ On disk a data set is an HDF5 file::
 
     /                       attributes: format = "mldsim-dataset", schema = 1, creator
     /NAME                   one group per system; its attributes are the provenance (method, theory, ensemble, ...)
+                            and, where it is not 1, `weight`: how much its rows count in a fit
         atomic_numbers      (n_agents,) int8 or int16
         box                 (3,) or (n_frames, 3), angstrom: edges of the periodic, orthorhombic box
         positions           (n_frames, n_agents, 3), angstrom, wrapped or not
@@ -79,11 +80,14 @@ class LabelledFrames:
         Step of the run each frame was taken at. None says that the frames are no time series.
     provenance : mapping of str to str
         Where the labels come from: source, method, theory, ensemble and whatever the file told.
+    weight : float
+        Of its rows in a fit: their squared errors count weight² times. Below 1 for frames of large forces that shall
+        be known roughly, such as stretched bonds, without taking over the fit.
 
     Raises
     ------
     InputError
-        When shapes do not fit, a number is not finite, an element is unknown or a box edge is not positive.
+        When shapes do not fit, a number is not finite, an element is unknown, or a box edge or the weight is not positive.
     """
 
     symbols: tuple[str, ...]
@@ -94,6 +98,7 @@ class LabelledFrames:
     velocities: NDArray[np.float64] | None = None
     steps: NDArray[np.int64] | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
+    weight: float = 1.0
 
     def __post_init__(self) -> None:
         symbols = tuple(str(symbol) for symbol in self.symbols)
@@ -133,6 +138,8 @@ class LabelledFrames:
                 f"{self.source}: frame {frame} has a box edge of {boxes[frame].min():g} angstrom; "
                 "every edge must be positive."
             )
+        if not 0.0 < self.weight < np.inf:
+            raise InputError(f"{self.source}: the weight of frames must be a positive number; {self.weight:g} was given.")
         for name, array in arrays.items():
             object.__setattr__(self, name, array)
         if self.steps is not None:
@@ -318,6 +325,8 @@ def _write_system(group: object, system: LabelledFrames) -> Iterator[int]:
 
     assert isinstance(group, h5py.Group)
     group.attrs.update({key: value for key, value in system.provenance.items() if key != "name"})
+    if system.weight != 1.0:
+        group.attrs["weight"] = system.weight
     numbers = np.array([atomic_number(symbol) for symbol in system.symbols], dtype=np.int16)
     group.create_dataset("atomic_numbers", data=numbers.astype(np.int8) if numbers.max() < 128 else numbers)
     constant = bool((system.boxes == system.boxes[0]).all())

@@ -35,8 +35,8 @@ class NormalEquations:
         D^T F.
     square : float
         F^T F.
-    count : int
-        Number of rows.
+    count : float
+        Number of rows, of weighted ones the sum of their squared weights.
     """
 
     def __init__(self, size: int) -> None:
@@ -44,17 +44,15 @@ class NormalEquations:
         self.packed = np.zeros(size * (size + 1) // 2)
         self.vector = np.zeros(size)
         self.square = 0.0
-        self.count = 0
+        self.count = 0.0
 
     def add(self, rows: NDArray[np.float64], targets: NDArray[np.float64], weight: float = 1.0) -> None:
         """Add weighted rows (n_rows, size) and targets (n_rows,)."""
         self._update(rows, targets, weight * weight)
-        self.count += len(targets)
 
     def remove(self, rows: NDArray[np.float64], targets: NDArray[np.float64], weight: float = 1.0) -> None:
         """Take off rows that were added."""
         self._update(rows, targets, -weight * weight)
-        self.count -= len(targets)
 
     def _update(self, rows: NDArray[np.float64], targets: NDArray[np.float64], factor: float) -> None:
         from scipy.linalg.blas import dsyrk
@@ -65,6 +63,7 @@ class NormalEquations:
             self.packed += packed
         self.vector += factor * (targets @ rows)
         self.square += factor * float(targets @ targets)
+        self.count += factor * len(targets)
 
     def include(self, other: NormalEquations, weight: float = 1.0) -> None:
         """Add the sums of other rows, weighted."""
@@ -72,7 +71,7 @@ class NormalEquations:
         self.packed += other.packed if factor == 1.0 else factor * other.packed
         self.vector += factor * other.vector
         self.square += factor * other.square
-        self.count += other.count
+        self.count += factor * other.count
 
     def extended(self, products: NDArray[np.float64], vector: NDArray[np.float64]) -> NormalEquations:
         """The equations of the same rows with more columns E, from E^T (D, E) (m, n + m) and E^T F (m,)."""
@@ -158,21 +157,24 @@ class Collector:
         self._targets = np.empty(COLLECTED)
         self._count = 0
         self._equations: NormalEquations | None = None
+        self._weight = 1.0
 
-    def room(self, equations: NormalEquations, n_rows: int) -> NDArray[np.float64]:
+    def room(self, equations: NormalEquations, n_rows: int, weight: float = 1.0) -> NDArray[np.float64]:
         """Space (n_rows, size) for the next rows of these equations; filled there, they need not be copied."""
-        if equations is not self._equations or self._count + n_rows > len(self._rows):
+        if equations is not self._equations or weight != self._weight or self._count + n_rows > len(self._rows):
             self.finish()
-            self._equations = equations
+            self._equations, self._weight = equations, weight
         if n_rows > len(self._rows):
             self._rows = np.empty((n_rows, self._rows.shape[1]))
             self._targets = np.empty(n_rows)
         return self._rows[self._count : self._count + n_rows]
 
-    def add(self, equations: NormalEquations, rows: NDArray[np.float64], targets: NDArray[np.float64]) -> None:
-        """Add rows (n_rows, size) and targets (n_rows,) to the equations, at the latest when `finish` is called."""
+    def add(
+        self, equations: NormalEquations, rows: NDArray[np.float64], targets: NDArray[np.float64], weight: float = 1.0
+    ) -> None:
+        """Add weighted rows (n_rows, size) and targets (n_rows,) to the equations, at the latest when `finish` is called."""
         n = len(targets)
-        place = self.room(equations, n)
+        place = self.room(equations, n, weight)
         if not np.may_share_memory(place, rows):
             place[:] = rows
         self._targets[self._count : self._count + n] = targets
@@ -181,7 +183,7 @@ class Collector:
     def finish(self) -> None:
         """Add what is still waiting."""
         if self._equations is not None and self._count:
-            self._equations.add(self._rows[: self._count], self._targets[: self._count])
+            self._equations.add(self._rows[: self._count], self._targets[: self._count], self._weight)
         self._count = 0
 
 

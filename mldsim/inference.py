@@ -1019,7 +1019,7 @@ class _Fit:
             molecules = _Molecules(system.symbols, positions, box)
 
             def weighted(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-                return np.concatenate([rows, weight * molecules.sum(rows)]) if weight else rows
+                return system.weight * (np.concatenate([rows, weight * molecules.sum(rows)]) if weight else rows)
 
             species = np.array([matrix.symbols.index(s) for s in system.symbols], np.int32)
             return Sample(positions, forces, species, box, weighted)
@@ -1088,10 +1088,10 @@ class _Fit:
                 self._ranges.append(())
                 continue
             parts = {kind: folds[frame.fold] for kind, folds in self.kept.model.parts.items()}
-            room = collected[Rows.FORCES].room(parts[Rows.FORCES], frame.forces.size)
+            room = collected[Rows.FORCES].room(parts[Rows.FORCES], frame.forces.size, frame.system.weight)
             found_rows, ranges = self._rows(frame, self.matrix, self.kept.model, room)
             for kind, rows, targets in found_rows:
-                collected[kind].add(parts[kind], rows, targets)
+                collected[kind].add(parts[kind], rows, targets, frame.system.weight)
             if number in curled:
                 rows = self._curl_rows(frame, rng)
                 self.kept.model.parts[Rows.CURLS][frame.fold].add(rows, np.zeros(len(rows)))
@@ -1167,7 +1167,7 @@ class _Fit:
             for number, middle in zip(good[found], median[found], strict=True):
                 frame = self.frames[number]
                 for kind, rows, targets in self._rows(frame, self.matrix, self.kept.model)[0]:
-                    self.kept.model.parts[kind][frame.fold].remove(rows, targets)
+                    self.kept.model.parts[kind][frame.fold].remove(rows, targets, frame.system.weight)
                 self._name(number, self.errors[number], middle, absurd=False)
         self.bad_frames.sort(key=lambda bad: -bad.error / max(bad.median, 1e-12))
 
@@ -1265,9 +1265,9 @@ class _Fit:
         for number, frame in enumerate(good):
             report(0.75 * number / len(good), f"witness, frame {number + 1} of {len(good)}")
             part = sums.parts[Rows.FORCES][frame.fold]
-            room = collected.room(part, frame.forces.size)
+            room = collected.room(part, frame.forces.size, frame.system.weight)
             ((_, rows, targets),), _ = self._rows(frame, matrix, sums, room)
-            collected.add(part, rows, targets)
+            collected.add(part, rows, targets, frame.system.weight)
         collected.finish()
         del collected
         rng = np.random.default_rng(0)

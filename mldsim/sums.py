@@ -279,8 +279,8 @@ class _Reader:
         part = NormalEquations(size)
         part.packed = self._array(place, "packed", 1)
         part.vector = self._array(place, "vector", 1)
-        part.square, part.count = float(place.attrs["square"]), int(place.attrs["count"])
-        if not (np.isfinite(part.square) and part.square >= 0.0 and part.count >= 0):
+        part.square, part.count = float(place.attrs["square"]), float(place.attrs["count"])
+        if not all(0.0 <= number < math.inf for number in (part.square, part.count)):
             raise self._wrong(f"'{group.name}/{name}' has a sum of squares or a count that cannot be")
         return part
 

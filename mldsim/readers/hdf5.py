@@ -26,6 +26,9 @@ _OTHER_SPELLINGS = {
 }
 
 
+_NOT_PROVENANCE = ("format", "schema", "weight")
+
+
 def read(path: Path) -> list[LabelledFrames]:
     """Read the systems of an HDF5 data set.
 
@@ -94,7 +97,7 @@ def _read_system(path: Path, group: h5py.Group) -> LabelledFrames:
     optional = {
         name: _numbers(where, group, name) if name in group else None for name in ("energy", "velocities", "step")
     }
-    provenance = {str(key): _text(value) for key, value in group.attrs.items() if key not in ("format", "schema")}
+    provenance = {str(key): _text(value) for key, value in group.attrs.items() if key not in _NOT_PROVENANCE}
     if group.name != "/":
         provenance["name"] = str(group.name).strip("/")
     # Where the labels came from first stays on record; messages name the file at hand.
@@ -110,7 +113,15 @@ def _read_system(path: Path, group: h5py.Group) -> LabelledFrames:
         velocities=optional["velocities"],
         steps=optional["step"],
         provenance=provenance,
+        weight=_weight(where, group),
     )
+
+
+def _weight(where: str, group: h5py.Group) -> float:
+    weight = np.asarray(group.attrs.get("weight", 1.0))
+    if weight.shape != () or weight.dtype.kind not in "fiu":
+        raise InputError(f"{where}: the attribute 'weight' must be a number, by which the frames count in a fit.")
+    return float(weight)
 
 
 def _numbers(where: str, group: h5py.Group, name: str) -> NDArray[Any]:
