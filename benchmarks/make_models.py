@@ -65,7 +65,14 @@ RECIPES = {
     ),
     "water-best": Recipe(
         FitSettings(
-            order=3, n_channels=8, constant_channel=True, channel_steps=4, max_rank=2, n_radial=10, cutoff=6.0, ridge=1e-6
+            order=3,
+            n_channels=8,
+            constant_channel=True,
+            channel_steps=4,
+            max_rank=2,
+            n_radial=10,
+            cutoff=6.0,
+            ridge=1e-6,
         ),
         purpose="The smallest force error of the losses here that hold hot and light water together; a step takes "
         "longer than one of `water`.",

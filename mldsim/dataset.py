@@ -139,7 +139,9 @@ class LabelledFrames:
                 "every edge must be positive."
             )
         if not 0.0 < self.weight < np.inf:
-            raise InputError(f"{self.source}: the weight of frames must be a positive number; {self.weight:g} was given.")
+            raise InputError(
+                f"{self.source}: the weight of frames must be a positive number; {self.weight:g} was given."
+            )
         for name, array in arrays.items():
             object.__setattr__(self, name, array)
         if self.steps is not None:

@@ -484,6 +484,17 @@ def test_convert_names_what_it_left_out_and_reads_a_project_once(call: Call, she
     assert direct == converted
 
 
+def test_a_dataset_tells_how_much_its_frames_weigh(call: Call, shelf: Path) -> None:
+    assert call("convert", shelf / "data.h5", "-o", "light.h5", "--weight", "0.2").code == 0
+    assert call("convert", "light.h5", "-o", "again.h5").code == 0
+    told = call("info", "again.h5", "--json")
+    assert "weight 0.2 in fits" in told.out
+    assert [system["weight"] for system in told.json["systems"]] == [0.2]
+    result = call("convert", shelf / "data.h5", "-o", "none.h5", "--weight", "0")
+    assert (result.code, Path("none.h5").exists()) == (2, False)
+    assert "weight of frames must be a positive number" in result.err
+
+
 def test_deepmd_and_extended_xyz_are_read_directly(call: Call, shelf: Path) -> None:
     frames = some_frames()
     folder = Path("deepmd/set.000")

@@ -129,6 +129,17 @@ def test_more_frames_than_one_block(tmp_path):
     assert_same(load_frames([tmp_path / "data.h5"])[0], frames)
 
 
+@pytest.mark.parametrize(("weight", "message"), [("much", "must be a number"), (-1.0, "must be a positive number")])
+def test_a_weight_in_a_file_is_checked(tmp_path, weight, message):
+    path = tmp_path / "d.h5"
+    save_frames(path, [make(weight=0.5)])
+    assert load_frames(path)[0].take([0]).weight == 0.5
+    with h5py.File(path, "r+") as file:
+        next(iter(file.values())).attrs["weight"] = weight
+    with pytest.raises(InputError, match=message):
+        load_frames(path)
+
+
 def test_an_existing_file_is_kept_without_force(tmp_path):
     path = tmp_path / "data.h5"
     path.write_text("precious")

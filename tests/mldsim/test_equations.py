@@ -27,6 +27,16 @@ def test_weights_multiply_the_rows():
     weighted.add(rows, targets, weight=2.0)
     scaled.add(2.0 * rows, 2.0 * targets)
     assert weighted.solve(0.0) == pytest.approx(scaled.solve(0.0))
+    collector, waited = Collector(3), NormalEquations(3)
+    collector.add(waited, rows[:2], targets[:2], weight=2.0)
+    collector.add(waited, rows[2:], targets[2:], weight=3.0)
+    collector.finish()
+    taken = NormalEquations(3)
+    taken.add(rows, targets, weight=2.0)
+    taken.add(rows[2:], targets[2:], weight=3.0)
+    taken.remove(rows[2:], targets[2:], weight=2.0)
+    assert waited.solve(0.0) == pytest.approx(taken.solve(0.0))
+    assert waited.count == taken.count == 2 * 4 + 4 * 9
 
 
 def test_rows_that_are_taken_off_leave_no_trace(rng):

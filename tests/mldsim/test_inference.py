@@ -8,7 +8,7 @@ import pytest
 from mldsim.dataset import LabelledFrames
 from mldsim.errors import InputError, WorkFailed
 from mldsim.evaluator import Evaluator
-from mldsim.inference import DesignMatrix, FitSettings, fit, force_errors
+from mldsim.inference import DesignMatrix, FitSettings, fit, force_errors, infer
 from mldsim.loss import FittedRanges, LossModel, Scope, Wall
 from mldsim.parameters import DeviceKind, Precision
 from mldsim.radial import water_basis
@@ -95,6 +95,22 @@ def test_streaming_does_not_depend_on_how_frames_are_grouped():
     whole = fit([frames], settings(Scope.SHARED, 1, ridge=1e-6))
     parts = fit([frames.take(slice(0, 2)), frames.take(slice(2, 6))], settings(Scope.SHARED, 1, ridge=1e-6))
     assert parts.quadratic == pytest.approx(whole.quadratic, abs=1e-8)
+
+
+@pytest.mark.parametrize("order", [2, 3])
+def test_a_frame_of_weight_two_is_that_frame_four_times(order):
+    """Its squared errors count four times, those of its molecules' net forces too."""
+    plain, heavy = (disordered_water(known_model(Scope.SHARED, 3), n, seed=n) for n in (25, 4))
+    wanted = settings(Scope.SHARED, 1, order=order, ridge=1e-6, net_force_weight=2.0, n_channels=2, channel_steps=0)
+    channels = infer([plain], wanted).model if order == 3 else None  # found anew they would not know of weights
+    weighted, repeated = (
+        infer(systems, wanted, channels_of=channels, bounded=True, keep_bad_frames=True).model
+        for systems in ([plain, dataclasses.replace(heavy, weight=2.0)], [plain, *[heavy] * 4])
+    )
+    assert weighted.linear == pytest.approx(repeated.linear, rel=1e-6, abs=1e-8)
+    assert weighted.quadratic == pytest.approx(repeated.quadratic, rel=1e-6, abs=1e-8)
+    told = (model.card["bounded"]["train_force_rmse_meV_A"] for model in (weighted, repeated))
+    assert next(told) == pytest.approx(next(told))
 
 
 def test_fitted_ranges_are_what_the_frames_hold():
