@@ -87,7 +87,8 @@ class LabelledFrames:
     Raises
     ------
     InputError
-        When shapes do not fit, a number is not finite, an element is unknown, or a box edge or the weight is not positive.
+        When shapes do not fit, a number is not finite, an element is unknown, or a box edge or the weight is not
+        positive.
     """
 
     symbols: tuple[str, ...]

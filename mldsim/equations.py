@@ -172,7 +172,7 @@ class Collector:
     def add(
         self, equations: NormalEquations, rows: NDArray[np.float64], targets: NDArray[np.float64], weight: float = 1.0
     ) -> None:
-        """Add weighted rows (n_rows, size) and targets (n_rows,) to the equations, at the latest when `finish` is called."""
+        """Add weighted rows (n_rows, size) and targets (n_rows,), at the latest when `finish` is called."""
         n = len(targets)
         place = self.room(equations, n, weight)
         if not np.may_share_memory(place, rows):

@@ -10,15 +10,12 @@ from __future__ import annotations
 import logging
 import math
 import queue
-import threading
 import time as clock
-from collections import deque
 from collections.abc import Callable
 
 from mldsim.errors import Cancelled, InputError, MldsimError
 from mldsim.frames import Mailbox, ThermoTable
 from mldsim.messages import (
-    Event,
     Level,
     Loaded,
     Notice,
@@ -36,6 +33,7 @@ from mldsim.messages import (
 from mldsim.parameters import Setup
 from mldsim.progress import Report
 from mldsim.trajectory.sources import Footage
+from mldsim.worker import Worker
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +44,7 @@ PICTURES_PER_SECOND = 25
 """Of a pace that nobody chose."""
 
 
-class Player:
+class Player(Worker[PlaybackCommand]):
     """Plays footage in a thread of its own; begins paused at the first frame.
 
     Parameters
@@ -69,57 +67,21 @@ class Player:
     """
 
     def __init__(self, title: str, shoot: Callable[[Report], Footage], setup: Setup) -> None:
+        super().__init__("mldsim-player", Status(RunState.STARTING, f"Opening {title}", playback=Playback(title)))
         self.mailbox = Mailbox()
         self.thermo = ThermoTable(capacity=1)
         self.footage: Footage | None = None
         self._title, self._shoot, self._setup = title, shoot, setup
-        self._commands: queue.SimpleQueue[PlaybackCommand | None] = queue.SimpleQueue()
-        self._events: deque[Event] = deque(maxlen=1000)
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="mldsim-player", daemon=True)
 
         # What follows belongs to the thread.
         self._state = RunState.STARTING
-        self._message = f"Opening {title}"
+        self._message = self._status.message
         self._frame = 0
         self._shown: int | None = None
         self._loop = False
         self._pace: float | None = None
         self._since = 0.0
         self._from = 0.0
-        self._status = Status(RunState.STARTING, self._message, playback=Playback(title))
-
-    # --- for any thread ---
-
-    def start(self) -> None:
-        """Begin; returns at once."""
-        self._thread.start()
-
-    def close(self, timeout: float | None = None) -> bool:
-        """End the thread and close the file; False when it was still at it."""
-        self._closing.set()
-        self._commands.put(None)
-        if self._thread.ident is None:
-            return True
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
-
-    def send(self, command: PlaybackCommand) -> None:
-        """Ask for something; returns at once."""
-        self._commands.put(command)
-
-    def events(self) -> list[Event]:
-        """What happened since the last call."""
-        events = []
-        while self._events:
-            events.append(self._events.popleft())
-        return events
-
-    def status(self) -> Status:
-        """Where it stands."""
-        return self._status
-
-    # --- the thread's own ---
 
     def _work(self) -> None:
         footage: Footage | None = None

@@ -30,7 +30,6 @@ from mldsim.messages import (
     Compare,
     Engine,
     EngineFactory,
-    Event,
     ExportHistory,
     Extend,
     GoTo,
@@ -75,6 +74,7 @@ from mldsim.trajectory.history import HISTORY_BYTES, History, frame_bytes
 from mldsim.trajectory.recorder import FrameSink, Recorder, open_sink
 from mldsim.units import format_time
 from mldsim.watch import DoubtTable, DoubtWatch, Judged
+from mldsim.worker import Worker
 
 logger = logging.getLogger(__name__)
 
@@ -140,7 +140,7 @@ class _Rate:
         return (self._steps - steps) / max(now - since, 1e-9)
 
 
-class Runner:
+class Runner(Worker[Command]):
     """Runs an engine in a thread of its own.
 
     Parameters
@@ -178,6 +178,7 @@ class Runner:
         resume: Resume = resume,
         memory: int = HISTORY_BYTES,
     ) -> None:
+        super().__init__(WORKER, Status(RunState.STARTING, "Starting"))
         self.mailbox = Mailbox()
         self.thermo = ThermoTable()
         self.samples = Samples()
@@ -187,13 +188,9 @@ class Runner:
         self._resume_engine = resume
         self._first_setup = setup
         self._parameters = parameters
-        self._commands: queue.SimpleQueue[Command | None] = queue.SimpleQueue()
-        self._events: deque[Event] = deque(maxlen=1000)
         self._device_reason = ""
-        self._closing = threading.Event()
         self._counting = threading.Lock()
         self._promised = 0
-        self._thread = threading.Thread(target=self._work, name=WORKER, daemon=True)
 
         # What follows belongs to the worker.
         self._engine: Engine | None = None
@@ -219,13 +216,8 @@ class Runner:
         self._waiting = False
         self._export: threading.Thread | None = None
         self._exports = 0
-        self._status = Status(RunState.STARTING, self._message)
 
     # --- for any thread ---------------------------------------------------------------------------------------------
-
-    def start(self) -> None:
-        """Begin; returns at once."""
-        self._thread.start()
 
     def close(self, timeout: float | None = None) -> bool:
         """End the worker; a recording is written to its end and closed, an export finished, what was to be saved saved.
@@ -240,14 +232,9 @@ class Runner:
         bool
             True when all is done, False when the worker is still at it.
         """
-        self._closing.set()
-        self._commands.put(None)
-        if self._thread.ident is None:
-            return True
         if timeout is not None and not self.writing:
             timeout = min(timeout, _GRACE)
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+        return super().close(timeout)
 
     @property
     def writing(self) -> bool:
@@ -256,22 +243,11 @@ class Runner:
         return self._promised > 0 or self._recording is not None or (export is not None and export.is_alive())
 
     def send(self, command: Command) -> None:
-        """Ask for something; returns at once. Commands are obeyed in their order."""
+        """See `Worker.send`; what it will write is promised from now on."""
         if isinstance(command, _WRITING):
             with self._counting:
                 self._promised += 1
-        self._commands.put(command)
-
-    def events(self) -> list[Event]:
-        """What happened since the last call."""
-        events = []
-        while self._events:
-            events.append(self._events.popleft())
-        return events
-
-    def status(self) -> Status:
-        """Where the run stands; at most some hundredths of a second old."""
-        return self._status
+        super().send(command)
 
     # --- the worker's loop ------------------------------------------------------------------------------------------
 
