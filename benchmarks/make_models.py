@@ -4,8 +4,8 @@
     python benchmarks/make_models.py --folder /tmp --train data_0 data_1 data_2 --holdout data_3 water-best
 
 Fitted on assets/data/cnnp_fit.h5, some also on assets/data/cnnp_stretched.h5; the errors in the card are those on
-assets/data/cnnp_holdout.h5, whose frames come from the last fifth of each run and are never fitted. What the cards say of
-stability was measured with the commands in docs/models.md. The second form tries the settings on other frames: such
+assets/data/cnnp_holdout.h5, whose frames come from the last fifth of each run and are never fitted. What the cards say
+of stability was measured with the commands in docs/models.md. The second form tries the settings on other frames: such
 models are not the shipped ones.
 """
 
