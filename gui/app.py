@@ -102,6 +102,10 @@ def run_window(
     from mldsim.loss import load_model
     from mldsim.runner import Runner
 
+    preferences = Preferences(settings)
+    wanted = load_settings(preferences)
+    if wanted.size != 100:  # Qt reads it once, when the application is made
+        os.environ.setdefault("QT_SCALE_FACTOR", f"{wanted.size / 100:g}")
     application = QApplication.instance() or QApplication(["mldsim"])
     assert isinstance(application, QApplication)
     application.setApplicationName("mldsim")
@@ -111,8 +115,6 @@ def run_window(
     # The engine needs the interpreter for a moment in every step and would else wait five milliseconds for it while a
     # plot is drawn (software OpenGL, two cores, five starts each: 202 against 173 steps per second on average).
     sys.setswitchinterval(1e-3)
-    preferences = Preferences(settings)
-    wanted = load_settings(preferences)
     trouble = ""
     if not model_given and wanted.model != setup.model:
         try:

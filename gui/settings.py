@@ -23,6 +23,7 @@ class Settings:
     folder: str = ""
     threads: int = 0
     memory: int = 256
+    size: int = 100
     confirm_close: bool = True
 
     def __post_init__(self) -> None:
@@ -62,6 +63,10 @@ ENTRIES: dict[str, Entry] = {
     "memory": Entry(
         "Memory for the past", "How much of a run is kept to be looked back at and exported; when it is full, every "
         "second frame of it goes.", True, (16, 65536), "MB",
+    ),
+    "size": Entry(
+        "Size of the window's parts", "Text, buttons and lines, larger or smaller than the screen's own size of them.",
+        True, (75, 300), "%",
     ),
     "confirm_close": Entry("Ask before closing", "While a recording is under way."),
 }  # fmt: skip

@@ -646,6 +646,26 @@ def test_ctrl_c_closes_cleanly(run_python, home):
     assert time.monotonic() - began < 25
 
 
+def test_the_parts_of_the_window_are_as_large_as_the_settings_say(run_python):
+    program = (
+        "from pathlib import Path\n"
+        "from PySide6.QtWidgets import QApplication\n"
+        "from mldsim.errors import InputError\n"
+        "from mldsim.gui.app import run_window\n"
+        "from mldsim.gui.preferences import Preferences\n"
+        "from mldsim.gui.settings import Settings, save_settings\n"
+        "from mldsim.parameters import Parameters, Setup\n"
+        "def none(*arguments):\n"
+        "    raise InputError('nothing to see')\n"
+        "path = Path('w.ini')\n"
+        "save_settings(Preferences(path), Settings(size=150))\n"
+        "run_window(Setup(), Parameters(), engine_factory=none, quit_after=0.3, settings=path)\n"
+        "print(QApplication.instance().devicePixelRatio())\n"
+    )
+    done = run_python("-c", program)
+    assert (done.returncode, done.stdout) == (0, "1.5\n"), done.stderr
+
+
 def test_a_fault_becomes_one_notice_and_a_log(qapp, home, monkeypatch, small_engine):
     from PySide6.QtCore import QTimer
 
