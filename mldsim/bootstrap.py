@@ -52,6 +52,9 @@ WINDOW_LIBRARIES = {
 #: The screen that the tests draw on, with the software renderer that it needs.
 SCREEN_PACKAGES = ["xvfb", "libgl1-mesa-dri"]
 
+#: Tests run in so many processes; which of them stay together, tests/conftest.py says.
+AT_ONCE = ("-n", "auto", "--maxprocesses", "8", "--dist", "loadgroup")
+
 
 class Mode(Enum):
     """What the user asks for."""
@@ -387,7 +390,7 @@ def main(argv: Sequence[str]) -> int:
         return replace_process([python, "-m", "mldsim", *arguments])
     if mode is Mode.TEST:
         os.chdir(ROOT)
-        return replace_process([python, "-m", "pytest", "-q", *arguments])
+        return replace_process([python, "-m", "pytest", "-q", *AT_ONCE, *arguments])
     say(f"ready in {venv_folder(ROOT)}")
     return 0
 

@@ -46,6 +46,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--device", choices=["cpu", "cuda"], default="cpu", help="where simulations of the tests compute")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that run in several processes: one at a time has a window, and a file's tests share what they compile."""
+    for item in items:
+        group = "gui" if item.path.is_relative_to(REPOSITORY / "tests" / "gui") else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def device(request: pytest.FixtureRequest) -> "DeviceKind":
     """Where simulations compute: on the CPU, or with ``--device cuda`` on a GPU."""
