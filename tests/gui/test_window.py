@@ -1,6 +1,7 @@
 """The real window with a real runner and a small engine, as a user handles it: keys, fields, files, closing."""
 
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from PySide6.QtWidgets import (
     QAbstractSpinBox,
     QApplication,
     QComboBox,
+    QDockWidget,
     QLabel,
     QMessageBox,
     QProgressDialog,
@@ -30,6 +32,7 @@ from mldsim.gui.dialogs.presets import ManageDialog, NameDialog
 from mldsim.gui.dialogs.run import RunDialog
 from mldsim.gui.dialogs.schedule import ScheduleDialog
 from mldsim.gui.main_window import MainWindow
+from mldsim.gui.panels.panel import is_seen
 from mldsim.gui.plots.thermo import time_range, value_range
 from mldsim.gui.preferences import Preferences
 from mldsim.gui.settings import Settings, load_settings
@@ -1149,6 +1152,30 @@ def test_every_control_says_what_it_is_and_what_it_does(open_window):
     assert not silent, "\n".join(silent)
     assert not nameless, "\n".join(nameless)
     assert not unreachable, "\n".join(unreachable)
+
+
+def test_tab_goes_down_each_dock_and_on_to_the_right(open_window):
+    """As one reads: from one control to the next it is never back, neither up nor to the left in the same row."""
+    desk = open_window(paused=True, size=(1600, 1200))
+    seen, back = 0, []
+    for dock in desk.window.findChildren(QDockWidget):
+        dock.show()
+        dock.raise_()
+        panel, last = dock.widget(), None
+        desk.wait(partial(is_seen, panel))
+        control = panel.nextInFocusChain()
+        while control is not panel:
+            takes_tab = control.focusPolicy() & Qt.FocusPolicy.TabFocus and control.focusProxy() is None
+            if panel.isAncestorOf(control) and control.isVisible() and takes_tab:
+                seen += 1
+                place = control.mapTo(panel, control.rect().center())
+                left = control.mapTo(panel, QPoint(0, 0)).x()
+                if last is not None and place.y() <= last[1] + 8 and left < last[0]:
+                    back.append(f"{dock.windowTitle()}: {control.accessibleName() or type(control).__name__}")
+                last = (left, place.y())
+            control = control.nextInFocusChain()
+    assert seen > 60
+    assert not back, "\n".join(back)
 
 
 PARTS_OF_QT = ("qt_dockwidget", "qt_spinbox", "ScrollLeftButton", "ScrollRightButton", "qt_toolbar_ext", "qt_menubar")
