@@ -3,12 +3,13 @@ rest of the window, in the view and in saved pictures alike."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtCore import QPointF, QRect, QRectF, Qt
 from PySide6.QtGui import (
     QColor,
     QFont,
@@ -16,6 +17,7 @@ from PySide6.QtGui import (
     QGuiApplication,
     QLinearGradient,
     QPainter,
+    QPainterPath,
     QPen,
     QRadialGradient,
 )
@@ -71,32 +73,27 @@ class Marks:
 
     def bounds(self) -> QRectF:
         """A rectangle that holds all of them."""
-        room = QRectF()
-        for place, radius, text in self.rings:
-            room |= _around(place, radius + _REACH, text)
-        for place in self.path:
-            room |= _around(place, _REACH, "")
+        places = [(place, _REACH, "") for place in self.path]
+        places += [(place, radius + _REACH, text) for place, radius, text in self.rings]
+        for start, end, text in (*(arrow[:3] for arrow in self.arrows), *self.springs):
+            places += [(start, _REACH, ""), (end, _REACH, text)]
         if self.note is not None:
-            room |= _around(self.note[0], _REACH, self.note[1])
-        for start, end, text, _ in self.arrows:
-            room |= _around(start, _REACH, "") | _around(end, _REACH, text)
-        for start, end, text in self.springs:
-            room |= _around(start, _REACH, "") | _around(end, _REACH, text)
-        return room
+            places.append((self.note[0], _REACH, self.note[1]))
+        if not places:
+            return QRectF()
+        left, top = (min(at[axis] - reach for at, reach, _ in places) for axis in (0, 1))
+        right = max(at[0] + reach + _TEXT * len(text) for at, reach, text in places)
+        bottom = max(at[1] + reach for at, reach, _ in places)
+        return QRectF(left, top, right - left, bottom - top)
 
 
 _REACH = 24.0
 """Pixels around a place: half a plate of words, the barbs of an arrow."""
 
-
-def _around(place: Place, reach: float, text: str) -> QRectF:
-    return QRectF(place[0] - reach, place[1] - reach, 2 * reach + _TEXT * len(text), 2 * reach)
-
-
 _MARGIN = 16.0
 _TEXT = 13.0
-_CORNER = 320.0
-"""Pixels from the upper left corner, to the right and down, that a legend can reach."""
+LEGEND_AREA = QRect(0, 0, 320, 320)
+"""Pixels that a legend can reach."""
 _AXES = (("x", "#ef6a5c"), ("y", "#4fb06d"), ("z", "#4f8df0"))
 
 
@@ -132,7 +129,7 @@ class Overlay:
         painter.scale(scale, scale)
         width, height = width / scale, height / scale
         self._paint_marks(painter)
-        if part is None or part.intersects(QRectF(0, 0, _CORNER, _CORNER)):
+        if part is None or part.intersects(QRectF(LEGEND_AREA)):
             if isinstance(self.legend, KindLegend):
                 self._paint_kinds(painter, self.legend)
             elif isinstance(self.legend, ScaleLegend):
@@ -148,30 +145,27 @@ class Overlay:
         halo = _colour(self.colours.plate)
         halo.setAlphaF(0.75)
         painter.setBrush(Qt.BrushStyle.NoBrush)
-        round_cap, dash = Qt.PenCapStyle.RoundCap, Qt.PenStyle.DashLine
+        solid, dash, round_cap = Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine, Qt.PenCapStyle.RoundCap
+        through = [QPointF(*place) for place in marks.path]
         for colour, width in ((halo, 4.5), (mark, 1.8)):
-            pen = QPen(colour, width, Qt.PenStyle.SolidLine, round_cap)
-            painter.setPen(pen)
-            if len(marks.path) > 1:
-                painter.drawPolyline([QPointF(*place) for place in marks.path])
+            painter.setPen(QPen(colour, width, solid, round_cap))
+            if len(through) > 1:
+                painter.drawPolyline(through)
             for place, radius, _ in marks.rings:
                 painter.drawEllipse(QPointF(*place), radius + 3, radius + 3)
         for start, end, text, rgb in marks.arrows:
-            for colour, width in ((halo, 6.0), (_colour(rgb), 3.0)):
-                painter.setPen(QPen(colour, width, Qt.PenStyle.SolidLine, round_cap))
-                painter.drawLine(QPointF(*start), QPointF(*end))
-                for barb in _barbs(start, end):
-                    painter.drawLine(QPointF(*end), QPointF(*barb))
-            self._paint_note(painter, (end[0] + 10, end[1]), text, _colour(rgb))
+            arrow, colour = _arrow(start, end), _colour(rgb)
+            painter.strokePath(arrow, QPen(halo, 6.0, solid, round_cap))
+            painter.strokePath(arrow, QPen(colour, 3.0, solid, round_cap))
+            self._paint_note(painter, (end[0] + 10, end[1]), text, colour)
         for start, end, text in marks.springs:
             colour = _colour(self.colours.pull)
-            painter.setPen(QPen(halo, 5.0, Qt.PenStyle.SolidLine, round_cap))
+            painter.setPen(QPen(halo, 5.0, solid, round_cap))
             painter.drawLine(QPointF(*start), QPointF(*end))
             painter.setPen(QPen(colour, 2.4, dash, round_cap))
             painter.drawLine(QPointF(*start), QPointF(*end))
             painter.drawEllipse(QPointF(*end), 5, 5)
             self._paint_note(painter, (end[0] + 12, end[1]), text, colour)
-        painter.setFont(_font(_TEXT - 1, bold=True))
         for place, radius, text in marks.rings:
             if text:
                 self._paint_note(painter, (place[0] + radius + 5, place[1] - radius - 3), text, mark)
@@ -183,19 +177,18 @@ class Overlay:
         """A few words on a plate, the middle of its left side at a place."""
         if not text:
             return
-        font = _font(_TEXT + 2 if large else _TEXT - 1, bold=True)
-        painter.setFont(font)
-        metrics = QFontMetricsF(font)
-        room = QRectF(place[0], place[1] - 0.5 * metrics.height() - 1, metrics.horizontalAdvance(text) + 10, 0)
-        room.setHeight(metrics.height() + 2)
+        font, metrics = _note_font(QGuiApplication.font().toString(), large)
+        height = metrics.height()
         plate = _colour(self.colours.plate)
         plate.setAlphaF(0.8)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(plate)
+        room = QRectF(place[0], place[1] - 0.5 * height - 1, metrics.horizontalAdvance(text) + 10, height + 2)
         painter.drawRoundedRect(room, 4, 4)
         painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.setFont(font)
         painter.setPen(colour)
-        painter.drawText(room, Qt.AlignmentFlag.AlignCenter, text)
+        painter.drawText(QPointF(place[0] + 5, place[1] - 0.5 * height + metrics.ascent()), text)
 
     def _paint_plate(self, painter: QPainter, width: float, height: float) -> None:
         """A veil behind the legend, for the time when agents are behind it."""
@@ -294,15 +287,19 @@ class Overlay:
         painter.drawText(plate.adjusted(20, 10, -20, -10), flags, message)
 
 
-def _barbs(start: Place, end: Place) -> tuple[Place, ...]:
-    """The ends of an arrow's two barbs; none where the arrow is too short to have a direction."""
-    run = np.array(end) - np.array(start)
-    length = float(np.hypot(*run))
-    if length < 3.0:
-        return ()
-    along = run / length * min(11.0, 0.6 * length)
-    across = 0.5 * np.array([-along[1], along[0]])
-    return tuple((float(x), float(y)) for x, y in (end - along + across, end - along - across))
+def _arrow(start: Place, end: Place) -> QPainterPath:
+    """An arrow; it has no barbs where it is too short to have a direction."""
+    path = QPainterPath(QPointF(*start))
+    path.lineTo(*end)
+    run = end[0] - start[0], end[1] - start[1]
+    length = math.hypot(*run)
+    if length >= 3.0:
+        part = min(11.0 / length, 0.6)
+        x, y = part * run[0], part * run[1]
+        path.moveTo(end[0] - x - 0.5 * y, end[1] - y + 0.5 * x)
+        path.lineTo(*end)
+        path.lineTo(end[0] - x + 0.5 * y, end[1] - y - 0.5 * x)
+    return path
 
 
 def _colour(rgb: RGB) -> QColor:
@@ -312,6 +309,12 @@ def _colour(rgb: RGB) -> QColor:
 def _font(pixels: float, *, bold: bool = False) -> QFont:
     # The painter is scaled, so that one design serves window and picture: pixels of the design, not of the screen.
     return _made_font(QGuiApplication.font().toString(), pixels, bold)
+
+
+@lru_cache(maxsize=4)
+def _note_font(of: str, large: bool) -> tuple[QFont, QFontMetricsF]:
+    font = _made_font(of, _TEXT + 2 if large else _TEXT - 1, True)
+    return font, QFontMetricsF(font)
 
 
 @lru_cache(maxsize=16)

@@ -19,7 +19,7 @@ from mldsim.gui.viewport.colours import BOND_RADIUS, RGB, VIEW_COLOURS, Style, e
 from mldsim.gui.viewport.hydrogen_bonds import BondCount
 from mldsim.gui.viewport.molecules import Molecules
 from mldsim.gui.viewport.opengl import unusable_reason
-from mldsim.gui.viewport.overlay import KindLegend, Legend, Marks, Overlay, Place, ScaleLegend
+from mldsim.gui.viewport.overlay import LEGEND_AREA, KindLegend, Legend, Marks, Overlay, Place, ScaleLegend
 from mldsim.gui.viewport.picking import first_hit
 from mldsim.gui.viewport.quantities import MOST_BONDS, QUANTITIES, Colouring
 from mldsim.gui.viewport.scales import Scale, ScaleRange, apart_colours, scale_labels, step_table
@@ -76,6 +76,7 @@ class Viewport(QObject):
         self._show_bonds = True
         self._message: str | None = None
         self._topology: Topology | None = None
+        self._present: list[int] = []
         self._molecules: Molecules | None = None
         self._scales = {colouring: Scale() for colouring in Colouring}
         self._range: ScaleRange | None = None
@@ -136,6 +137,7 @@ class Viewport(QObject):
         box : (3,) float64, angstrom
         """
         self._topology = topology
+        self._present = np.unique(topology.species).tolist()
         self._molecules = Molecules.of(topology)
         if self._bond_count is not None:
             self._bond_count.forget()
@@ -448,7 +450,7 @@ class Viewport(QObject):
             placed = self._range.normalised(QUANTITIES[self._colouring].values(frame))
             self._canvas.on_scale[:] = np.nan_to_num(placed, copy=False, nan=-1.0)
             if self._legend != self._make_legend():
-                self._surface.update()
+                self._surface.update(LEGEND_AREA)
         elif self._colouring is Colouring.HYDROGEN_BONDS:
             counts = np.minimum(self._bond_count.of_molecules(frame), MOST_BONDS)
             self._canvas.on_scale[:] = np.nan_to_num((counts + 0.5) / (MOST_BONDS + 1), nan=-1.0)
@@ -471,8 +473,8 @@ class Viewport(QObject):
             self._surface.update((before.bounds() | self._marks_shown.bounds()).toAlignedRect())
 
     def _show_new_bonds(self) -> None:
-        if self._bonds_seen and not self._resting:
-            self._reshow()
+        if self._bonds_seen and not self._resting and self._frame is not None:
+            self._show(self._frame)
 
     @property
     def _bonds_seen(self) -> bool:
@@ -536,8 +538,7 @@ class Viewport(QObject):
                     kinds = tuple(zip(labels, self._bond_colours(), strict=True))
                     return KindLegend("Hydrogen bonds of the molecule", kinds)
                 case _:
-                    present = np.unique(self._topology.species).tolist()
-                    return KindLegend("", tuple((symbols[n], element_colour(symbols[n])) for n in present))
+                    return KindLegend("", tuple((symbols[n], element_colour(symbols[n])) for n in self._present))
         names = symbols if len(self._range.low) == len(symbols) > 1 else ("",)
         ends = zip(names, self._range.low.tolist(), self._range.high.tolist(), strict=True)
         rows = tuple((name, *scale_labels(low, high)) for name, low, high in ends if np.isfinite(low))
@@ -555,10 +556,9 @@ class Viewport(QObject):
     def _places(self) -> NDArray[np.float64]:
         """Picked agents, (n, 3) angstrom from the centre of the box: each in the image nearest to the one before."""
         assert self._canvas is not None
-        places = [self._canvas.positions[self._picked[0]].astype(np.float64)]
-        for agent in self._picked[1:]:
-            places.append(places[-1] + nearest(self._canvas.positions[agent] - places[-1], self._box))
-        return np.array(places)
+        places = self._canvas.positions[list(self._picked)].astype(np.float64)
+        places[1:] = places[0] + np.cumsum(nearest(np.diff(places, axis=0), self._box), axis=0)
+        return places
 
     def _springs(self, width: float, height: float) -> tuple[tuple[Place, Place, str], ...]:
         """The spring at the molecule that is pulled, from its centre of mass to the hand."""

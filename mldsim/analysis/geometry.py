@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import combinations
 
 import numpy as np
@@ -81,13 +82,14 @@ class Angles:
 
 def distance(points: NDArray[np.float64], box: NDArray[np.float64]) -> float:
     """Between two points, (2, 3), by the nearest periodic image; angstrom."""
-    return float(np.linalg.norm(nearest(points[1] - points[0], box)))
+    return math.hypot(*nearest(points[1] - points[0], box))
 
 
 def angle(points: NDArray[np.float64], box: NDArray[np.float64]) -> float:
     """At the second of three points, (3, 3), by nearest images; degrees."""
     one, two = nearest(points[[0, 2]] - points[1], box)
-    return float(np.degrees(np.arctan2(np.linalg.norm(np.cross(one, two)), one @ two)))
+    one, two = one / math.hypot(*one), two / math.hypot(*two)
+    return math.degrees(2.0 * math.atan2(math.hypot(*(one - two)), math.hypot(*(one + two))))
 
 
 def dihedral(points: NDArray[np.float64], box: NDArray[np.float64]) -> float:
