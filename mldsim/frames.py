@@ -248,20 +248,20 @@ class ThermoTable:
     """
 
     capacity: int = 20_000
-    _rows: NDArray[np.float64] = field(init=False)
+    _columns: NDArray[np.float64] = field(init=False)
     _count: int = field(default=0, init=False)
     _version: int = field(default=0, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def __post_init__(self) -> None:
-        self._rows = np.empty((self.capacity, len(THERMO_COLUMNS)))
+        self._columns = np.empty((len(THERMO_COLUMNS), self.capacity))
 
     @classmethod
     def of(cls, columns: Mapping[str, NDArray[np.float64]]) -> ThermoTable:
         """A table that is full: all columns by name, each (n_rows,) float64."""
         table = cls(max(len(columns["time"]), 1))
         table._count = len(columns["time"])
-        table._rows[: table._count] = np.stack([columns[name] for name in THERMO_COLUMNS], axis=1)
+        table._columns[:, : table._count] = [columns[name] for name in THERMO_COLUMNS]
         table._version = 1
         return table
 
@@ -269,12 +269,10 @@ class ThermoTable:
         with self._lock:
             if self._count == self.capacity:
                 half = self.capacity // 2
-                kept = self._rows[:half:2].copy()
-                recent = self._rows[half : self._count].copy()
-                self._rows[: len(kept)] = kept
-                self._rows[len(kept) : len(kept) + len(recent)] = recent
-                self._count = len(kept) + len(recent)
-            self._rows[self._count] = [getattr(row, name) for name in THERMO_COLUMNS]
+                kept = np.concatenate([self._columns[:, :half:2], self._columns[:, half:]], axis=1)
+                self._count = kept.shape[1]
+                self._columns[:, : self._count] = kept
+            self._columns[:, self._count] = [getattr(row, name) for name in THERMO_COLUMNS]
             self._count += 1
             self._version += 1
 
@@ -285,13 +283,13 @@ class ThermoTable:
             rows = [columns[name][max(0, count - self.capacity // 2) : count] for name in THERMO_COLUMNS if columns]
             self._count = len(rows[0]) if rows else 0
             if rows:
-                self._rows[: self._count] = np.stack(rows, axis=1)
+                self._columns[:, : self._count] = rows
             self._version += 1
 
     def forget_after(self, time: float) -> None:
         """The run goes on from `time`, fs, where it was before."""
         with self._lock:
-            self._count = int(np.searchsorted(self._rows[: self._count, 0], time, side="right"))
+            self._count = int(np.searchsorted(self._columns[0, : self._count], time, side="right"))
             self._version += 1
 
     def clear(self) -> None:
@@ -307,5 +305,5 @@ class ThermoTable:
     def columns(self) -> dict[str, NDArray[np.float64]]:
         """A copy of all columns by name, each (n_rows,) float64, in the units of `THERMO_COLUMNS`."""
         with self._lock:
-            rows = self._rows[: self._count].copy()
-        return {name: rows[:, i] for i, name in enumerate(THERMO_COLUMNS)}
+            columns = self._columns[:, : self._count].copy()
+        return dict(zip(THERMO_COLUMNS, columns, strict=True))
