@@ -85,7 +85,7 @@ class Canvas(app.Canvas):  # type: ignore[misc]
         self._ground: Ground | None = None
         self._edges: Lines | None = None
         self._hydrogen_bonds: Lines | None = None
-        self._bond_ends: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+        self._bond_ends: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
         self._half = np.ones(3)
         self._agents: AgentTexture | None = None
         self._spheres: Spheres | None = None
@@ -143,7 +143,7 @@ class Canvas(app.Canvas):  # type: ignore[misc]
         if self._edges is not None:
             self._edges.set_ends(*box_edges(half))
 
-    def set_hydrogen_bonds(self, ends: tuple[NDArray[np.float64], NDArray[np.float64]] | None) -> None:
+    def set_hydrogen_bonds(self, ends: tuple[NDArray[np.float32], NDArray[np.float32]] | None) -> None:
         """Take both ends of the dashed lines, twice (n, 3) angstrom from the centre of the box; None for no lines."""
         self._bond_ends = ends
         self.update()

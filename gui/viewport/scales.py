@@ -116,11 +116,13 @@ class ScaleRange:
     low: NDArray[np.float64] = field(init=False)
     high: NDArray[np.float64] = field(init=False)
     _samples: list[NDArray[np.int64]] = field(init=False)
+    _index: NDArray[np.intp] = field(init=False)
 
     _SAMPLE = 4000
     _FOLLOW = 0.08
 
     def __post_init__(self) -> None:
+        self._index = self.group.astype(np.intp)  # as NumPy looks up
         self._samples = []
         for index in range(self.n_groups):
             agents = np.flatnonzero(self.group == index)
@@ -161,6 +163,10 @@ class ScaleRange:
                 high = self.high[index] + self._FOLLOW * (high - self.high[index])
             self.low[index], self.high[index] = low, high
         scale = 1.0 / np.maximum(self.high - self.low, 1e-12)
-        placed = values - self.low.take(self.group)
-        placed *= scale.take(self.group)
+        if self.n_groups == 1:
+            placed = values - self.low
+            placed *= scale
+        else:
+            placed = values - self.low.take(self._index)
+            placed *= scale.take(self._index)
         return np.clip(placed, 0.0, 1.0, out=placed)

@@ -125,7 +125,7 @@ class Lines:
         self._program["u_dash"] = dash
         self._count = 0
 
-    def set_ends(self, starts: NDArray[np.float64], ends: NDArray[np.float64]) -> None:
+    def set_ends(self, starts: NDArray[np.floating], ends: NDArray[np.floating]) -> None:
         """Take other lines, (n, 3) angstrom from the centre of the box."""
         vertices = np.zeros((len(starts), 4), dtype=[("a_corner", "f4", 2), ("a_start", "f4", 3), ("a_end", "f4", 3)])
         vertices["a_corner"] = QUAD

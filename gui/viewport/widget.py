@@ -448,7 +448,7 @@ class Viewport(QObject):
         self._molecules.into_box(frame.positions, frame.box, self._canvas.positions, self._followed)
         if self._range is not None:
             placed = self._range.normalised(QUANTITIES[self._colouring].values(frame))
-            self._canvas.on_scale[:] = np.nan_to_num(placed, copy=False, nan=-1.0)
+            np.fmax(placed, -1.0, out=self._canvas.on_scale, casting="same_kind")  # -1 in the place of no number
             if self._legend != self._make_legend():
                 self._surface.update(LEGEND_AREA)
         elif self._colouring is Colouring.HYDROGEN_BONDS:
@@ -480,13 +480,17 @@ class Viewport(QObject):
     def _bonds_seen(self) -> bool:
         return self._show_hydrogen_bonds or self._colouring is Colouring.HYDROGEN_BONDS
 
-    def _bond_lines(self, frame: Frame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _bond_lines(self, frame: Frame) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Both ends of each hydrogen bond: its hydrogen, and the nearest image of the oxygen that accepts it."""
         assert self._canvas is not None
         assert self._bond_count is not None
-        pairs = self._bond_count.pairs(frame)
-        hydrogen = self._canvas.positions[pairs[:, 0]].astype(np.float64)
-        return hydrogen, hydrogen + nearest(self._canvas.positions[pairs[:, 1]] - hydrogen, frame.box)
+        pairs = np.ascontiguousarray(self._bond_count.pairs(frame).T)
+        ends = np.empty((3, *pairs.shape), np.float32)
+        for axis, edge in enumerate(frame.box.tolist()):  # NumPy is slow along an axis of three
+            hydrogen, oxygen = ends[axis] = self._canvas.positions[:, axis].take(pairs)
+            oxygen -= hydrogen
+            ends[axis, 1] = hydrogen + (oxygen - edge * np.rint(oxygen / edge))
+        return ends[:, 0].T, ends[:, 1].T
 
     def _begin_scale(self) -> None:
         """Begin a range, and hand the colours of the scale to the graphics card."""
