@@ -111,6 +111,7 @@ class Stroke(pg.GraphicsObject):  # type: ignore[misc]
         super().__init__()
         self.setFlag(self.GraphicsItemFlag.ItemUsesExtendedStyleOption)  # is told which part is to be painted
         self._x = self._y = np.empty(0)
+        self._view = QRectF()
         self._look: tuple[Pen, theme.Colours] | None = None
         self._pen: QPen | None = None
 
@@ -142,14 +143,12 @@ class Stroke(pg.GraphicsObject):  # type: ignore[misc]
             return
         longer = first < both and y[first - 1] == y[first] == before_y[first]  # and level: the same up to there
         begin = min(x[first], before_x[first]) if longer else x[first - 1]
-        view, reach = self.boundingRect(), self._reach()
-        end = max(x[-1], before_x[-1])
-        self.update(QRectF(begin - reach, view.top(), end - begin + 2.0 * reach, view.height()))
+        end, reach = max(x[-1], before_x[-1]), self._reach()
+        self.update(QRectF(begin - reach, self._view.top(), end - begin + 2.0 * reach, self._view.height()))
 
     def boundingRect(self) -> QRectF:  # noqa: N802
         """What is in view: a curve is not looked through for its own bounds each time it is painted."""
-        view = self.getViewBox()
-        return QRectF() if view is None else view.viewRect()
+        return self._view
 
     def shape(self) -> QPainterPath:
         """Nothing that the mouse could meet."""
@@ -157,6 +156,7 @@ class Stroke(pg.GraphicsObject):  # type: ignore[misc]
 
     def viewRangeChanged(self) -> None:  # noqa: N802
         self.prepareGeometryChange()
+        self._view = self.getViewBox().viewRect()
 
     def paint(self, painter: QPainter, option: QStyleOptionGraphicsItem, _widget: QWidget | None) -> None:
         if self._pen is None or len(self._x) < 2:
@@ -177,8 +177,7 @@ class Stroke(pg.GraphicsObject):  # type: ignore[misc]
 
     def _reach(self) -> float:
         """In units of the horizontal axis."""
-        view = self.getViewBox()
-        return float(self._REACH * view.viewRect().width() / max(view.width(), 1.0))
+        return float(self._REACH * self._view.width() / max(self.getViewBox().width(), 1.0))
 
 
 class StayingMenu(QMenu):

@@ -197,12 +197,14 @@ class TimePlot(Plot):
             if name not in self._items:
                 self._items[name] = Stroke()
                 self._graph.addItem(self._items[name])
-            self._items[name].look(self._pen(name), self._colours)
+            item = self._items[name]
+            item.look(self._pen(name), self._colours)
             x, y = thinned(curve.x, curve.y, low, high, points)
             if name in self._pens and self._pens[name].dashed:
                 x, y = _corners(x, y)
-            self._items[name].setZValue(order)
-            self._items[name].show_data(x, y)
+            if item.zValue() != order:
+                item.setZValue(order)
+            item.show_data(x, y)
             if len(y):
                 extremes += [float(y.min()), float(y.max())]
         if self._following and filled and extremes:
