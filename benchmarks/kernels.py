@@ -20,13 +20,13 @@ import numpy as np
 from llvmlite.binding import get_host_cpu_features
 
 from mldsim.evaluator import Evaluator
-from mldsim.inference import LONGEST_WAVE_VECTOR, WAVE_WIDTHS
 from mldsim.kernels.cubic import features
 from mldsim.kernels.mutual import columns
 from mldsim.loss import Cubic, FittedRanges, Hops, LossModel, Scope, Wall, Waves
 from mldsim.parameters import DeviceKind, Precision
 from mldsim.radial import water_basis
 from mldsim.readers import load_frames
+from mldsim.regression import LONGEST_WAVE_VECTOR, WAVE_WIDTHS
 
 FORMS = (
     # scope, highest rank, K, cutoff, channels of the cubic part, parts that are not local

@@ -26,10 +26,11 @@ from scipy.stats import rankdata
 from mldsim.dataset import LabelledFrames
 from mldsim.doubt import Doubt, expected, fit_law
 from mldsim.equations import Factor
-from mldsim.inference import DesignMatrix, FitSettings, Inference, infer
+from mldsim.inference import Inference, infer
 from mldsim.parameters import DeviceKind
 from mldsim.progress import progress_bar
 from mldsim.readers import load_frames
+from mldsim.regression import DesignMatrix, FitSettings
 from mldsim.sums import Rows
 
 CHOSEN_ON = "450 K"

@@ -18,10 +18,12 @@ from pathlib import Path
 import shipped
 
 import mldsim
-from mldsim.inference import FitSettings, force_errors, infer
+from mldsim.accuracy import force_errors
+from mldsim.inference import infer
 from mldsim.loss import Scope, load_model, save_model
 from mldsim.progress import progress_bar
 from mldsim.readers import load_frames
+from mldsim.regression import FitSettings
 
 
 @dataclass(frozen=True)

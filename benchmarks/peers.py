@@ -107,9 +107,11 @@ def write(path: Path, results: dict[str, Any]) -> None:
 
 def fit_bases(names: Sequence[str]) -> None:
     """Fit the bases that are not there, and write their errors into their cards."""
-    from mldsim.inference import FitSettings, force_errors, infer
+    from mldsim.accuracy import force_errors
+    from mldsim.inference import infer
     from mldsim.loss import Scope, save_model
     from mldsim.readers import load_frames
+    from mldsim.regression import FitSettings
 
     BASES.mkdir(parents=True, exist_ok=True)
     train = [system.take(slice(None, None, 4)) for system in load_frames(DATA / "cnnp_fit.h5")]

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from make_models import RECIPES
 
-from mldsim.inference import force_errors, infer
+from mldsim.accuracy import force_errors
+from mldsim.inference import infer
 from mldsim.loss import load_model
 from mldsim.progress import progress_bar
 from mldsim.readers import load_frames

@@ -26,7 +26,7 @@ docs/models.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,9 +36,7 @@ from mldsim.dataset import Progress
 from mldsim.equations import Collector, NormalEquations
 from mldsim.kernels.cubic import features
 from mldsim.loss import Cubic, FittedRanges
-
-if TYPE_CHECKING:
-    from mldsim.inference import DesignMatrix
+from mldsim.regression import DesignMatrix
 
 Array = NDArray[np.float64]
 

@@ -37,11 +37,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from mldsim.accuracy import ForceErrors
     from mldsim.dataset import LabelledFrames
-    from mldsim.inference import FitSettings, ForceErrors
     from mldsim.labelling import Configurations
     from mldsim.learning.journal import Journal
     from mldsim.loss import LossModel
+    from mldsim.regression import FitSettings
     from mldsim.screening import BadFrame
     from mldsim.simulation import Simulation
     from mldsim.sums import Kept
@@ -768,8 +769,8 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
 
 def _fit_settings(options: argparse.Namespace, known: Kept | None) -> FitSettings:
     """What was asked for; where nothing was, what the kept sums have, or the defaults."""
-    from mldsim.inference import DesignMatrix, FitSettings
     from mldsim.loss import Scope
+    from mldsim.regression import DesignMatrix, FitSettings
 
     asked = {
         "scope": options.scope and Scope(options.scope),
@@ -803,10 +804,11 @@ def _fit_settings(options: argparse.Namespace, known: Kept | None) -> FitSetting
 
 
 def _fit(options: argparse.Namespace) -> int:
+    from mldsim.accuracy import force_errors
     from mldsim.analysis.forces import ForceSample, write_parity
     from mldsim.crossval import table
     from mldsim.dataset import divide, split
-    from mldsim.inference import force_errors, infer
+    from mldsim.inference import infer
     from mldsim.loss import load_model, save_model
     from mldsim.sums import load_sums, save_sums
 
@@ -936,7 +938,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from mldsim.inference import force_errors
+    from mldsim.accuracy import force_errors
     from mldsim.loss import load_model
 
     model = load_model(options.model)

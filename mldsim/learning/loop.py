@@ -28,10 +28,10 @@ from typing import Any, Protocol
 import numpy as np
 
 import mldsim
+from mldsim.accuracy import force_errors
 from mldsim.dataset import LabelledFrames, Progress
 from mldsim.errors import Cancelled, InputError, WorkFailed
 from mldsim.files import locked, reason
-from mldsim.inference import force_errors
 from mldsim.labelling import NothingLabelled
 from mldsim.learning import theory
 from mldsim.learning.choose import choose, drawn

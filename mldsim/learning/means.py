@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from mldsim.dataset import LabelledFrames, Progress
 from mldsim.doubt import Doubt
-from mldsim.inference import OF_CUBIC, FitSettings, infer
+from mldsim.inference import infer
 from mldsim.labelling import Configurations, Engine, label
 from mldsim.learning.limits import AgentDoubt
 from mldsim.learning.loop import Means
 from mldsim.learning.theory import stated_theory
 from mldsim.loss import LossModel
 from mldsim.parameters import DeviceKind, Precision
+from mldsim.regression import OF_CUBIC, FitSettings
 from mldsim.sums import load_sums, save_sums
 
 

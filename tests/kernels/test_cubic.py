@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from mldsim.inference import DesignMatrix, FitSettings
 from mldsim.kernels import cubic, design, reference
 from mldsim.loss import Scope
 from mldsim.parameters import Precision
+from mldsim.regression import DesignMatrix, FitSettings
 
 from .conftest import CUBIC, N_RADIAL, random_model, some_water
 from .test_forces import evaluator, oracle

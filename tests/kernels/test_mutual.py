@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mldsim.inference import DesignMatrix, FitSettings
 from mldsim.kernels import mutual, waves
 from mldsim.loss import Scope, Waves
 from mldsim.parameters import Precision
+from mldsim.regression import DesignMatrix, FitSettings
 
 from .conftest import N_RADIAL, random_model, some_water
 from .test_forces import evaluator, oracle
@@ -161,8 +161,8 @@ def test_a_wave_beyond_the_longest_is_not_there():
 def matrix_of(model, monkeypatch) -> tuple[DesignMatrix, np.ndarray]:
     """The columns of a model, and its coefficients in their order."""
     if model.waves is not None:
-        monkeypatch.setattr("mldsim.inference.WAVE_WIDTHS", tuple(model.waves.widths))
-        monkeypatch.setattr("mldsim.inference.LONGEST_WAVE_VECTOR", model.waves.reach)
+        monkeypatch.setattr("mldsim.regression.WAVE_WIDTHS", tuple(model.waves.widths))
+        monkeypatch.setattr("mldsim.regression.LONGEST_WAVE_VECTOR", model.waves.reach)
     settings = FitSettings(
         order=3, max_rank=1, n_radial=N_RADIAL, cutoff=4.5, n_channels=2, hops=model.hops is not None,
         long_range=model.waves is not None,

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
+from mldsim.accuracy import force_errors
 from mldsim.bounded import TOLERANCE, bounded_solution
 from mldsim.dataset import LabelledFrames
 from mldsim.equations import NormalEquations
 from mldsim.errors import InputError
-from mldsim.inference import FitSettings, force_errors, infer
+from mldsim.inference import infer
 from mldsim.loss import Scope
+from mldsim.regression import FitSettings
 
 BLOCK = np.array([[2, 3, 4], [3, 5, 6], [4, 6, 7]])  # columns 0 and 1 are linear
 

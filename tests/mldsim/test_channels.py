@@ -7,24 +7,18 @@ import dataclasses
 import numpy as np
 import pytest
 
+from mldsim.accuracy import force_errors
 from mldsim.channels import Moments, leading, whitened
 from mldsim.dataset import LabelledFrames
 from mldsim.errors import InputError
 from mldsim.evaluator import Evaluator
-from mldsim.inference import (
-    LONGEST_WAVE_VECTOR,
-    WAVE_WIDTHS,
-    DesignMatrix,
-    FitSettings,
-    fit,
-    force_errors,
-    infer,
-)  # fmt: skip
+from mldsim.inference import fit, infer
 from mldsim.kernels.cubic import features
 from mldsim.kernels.mutual import columns
 from mldsim.loss import Cubic, FittedRanges, Hops, LossModel, Scope, Waves
 from mldsim.parameters import DeviceKind, Precision
 from mldsim.radial import water_basis
+from mldsim.regression import LONGEST_WAVE_VECTOR, WAVE_WIDTHS, DesignMatrix, FitSettings  # fmt: skip
 
 from .conftest import SPECIES, WALL, disordered_water
 

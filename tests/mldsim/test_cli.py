@@ -15,10 +15,10 @@ import h5py
 import numpy as np
 import pytest
 
+from mldsim.accuracy import ForceErrors
 from mldsim.cli import COMMANDS, _parser_of, _window_parser, main
 from mldsim.dataset import LabelledFrames, save_frames
 from mldsim.evaluator import Evaluator
-from mldsim.inference import ForceErrors
 from mldsim.loss import FittedRanges, LossModel, Scope, Wall, load_model, save_model
 from mldsim.parameters import DeviceKind, Precision
 from mldsim.radial import water_basis
@@ -430,7 +430,7 @@ def test_cross_validation_is_told_and_kept(call: Call) -> None:
 
 
 def test_errors_that_are_no_numbers_are_no_result(call: Call, shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mldsim.inference.force_errors", lambda *_: ForceErrors(6, np.nan, np.nan, 1.0))
+    monkeypatch.setattr("mldsim.accuracy.force_errors", lambda *_: ForceErrors(6, np.nan, np.nan, 1.0))
     for line in (("evaluate", shelf / "model.json", shelf / "data.h5"), ("fit", shelf / "data.h5", "-o", "m.json")):
         result = call(*line, *(("--max-rank", "0", "--radial", "4", "--cutoff", "4.5") if line[0] == "fit" else ()))
         assert result.code == 1

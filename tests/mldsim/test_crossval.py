@@ -8,7 +8,8 @@ import pytest
 from mldsim.crossval import RIDGES, cross_validate, table
 from mldsim.dataset import LabelledFrames
 from mldsim.errors import InputError, WorkFailed
-from mldsim.inference import FitSettings, infer
+from mldsim.inference import infer
+from mldsim.regression import FitSettings
 from mldsim.sums import Rows, Sums
 
 

@@ -6,13 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mldsim.accuracy import force_errors
 from mldsim.curl import AMPLITUDE, curl_rows, nearest
 from mldsim.dataset import LabelledFrames
 from mldsim.errors import InputError
 from mldsim.evaluator import Evaluator
-from mldsim.inference import DesignMatrix, FitSettings, fit, force_errors, infer
+from mldsim.inference import fit, infer
 from mldsim.loss import LossModel, Scope
 from mldsim.parameters import DeviceKind, Precision
+from mldsim.regression import DesignMatrix, FitSettings
 
 SETTINGS = FitSettings(scope=Scope.OWN, max_rank=1, n_radial=4, cutoff=4.5, ridge=1e-8, net_force_weight=0.0)
 MASSES = np.tile([15.999, 1.008, 1.008], 8)

@@ -13,9 +13,10 @@ from mldsim.dataset import LabelledFrames
 from mldsim.doubt import Doubt, expected, fit_law
 from mldsim.errors import InputError
 from mldsim.evaluator import Evaluator
-from mldsim.inference import DesignMatrix, FitSettings, Inference, infer
+from mldsim.inference import Inference, infer
 from mldsim.loss import LossModel, Scope, load_model, save_model
 from mldsim.parameters import DeviceKind, Precision
+from mldsim.regression import DesignMatrix, FitSettings
 
 Make = Callable[..., LabelledFrames]
 SETTINGS = FitSettings(max_rank=0, n_radial=4, cutoff=4.5, ridge=1e-7)

@@ -5,13 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 
+from mldsim.accuracy import force_errors
 from mldsim.dataset import LabelledFrames
 from mldsim.errors import InputError, WorkFailed
 from mldsim.evaluator import Evaluator
-from mldsim.inference import DesignMatrix, FitSettings, fit, force_errors, infer
+from mldsim.inference import fit, infer
 from mldsim.loss import FittedRanges, LossModel, Scope, Wall
 from mldsim.parameters import DeviceKind, Precision
 from mldsim.radial import water_basis
+from mldsim.regression import DesignMatrix, FitSettings
 
 from .conftest import SPECIES, WALL, disordered_water
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from mldsim.dataset import LabelledFrames
-from mldsim.inference import FitSettings, infer
+from mldsim.inference import infer
+from mldsim.regression import FitSettings
 from mldsim.screening import absurd, outlying
 
 Make = Callable[..., LabelledFrames]

@@ -8,8 +8,8 @@ import h5py
 import numpy as np
 import pytest
 
+from mldsim.accuracy import force_errors
 from mldsim.analysis.rdf import RadialDistribution
-from mldsim.inference import force_errors
 from mldsim.loss import Scope, load_model, shipped_models
 from mldsim.parameters import DeviceKind, Parameters, Precision, Setup, ThermostatKind
 from mldsim.readers import open_frames

@@ -10,7 +10,8 @@ import pytest
 
 from mldsim.dataset import LabelledFrames
 from mldsim.errors import InputError
-from mldsim.inference import DesignMatrix, FitSettings, Inference, infer
+from mldsim.inference import Inference, infer
+from mldsim.regression import DesignMatrix, FitSettings
 from mldsim.sums import MOST_MEMORY, Rows, load_sums, n_folds, save_sums
 
 Make = Callable[..., LabelledFrames]

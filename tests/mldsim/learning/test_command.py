@@ -10,10 +10,11 @@ import pytest
 
 from mldsim.cli import main
 from mldsim.dataset import save_frames
-from mldsim.inference import FitSettings, fit
+from mldsim.inference import fit
 from mldsim.labelling.cp2k import PROGRAMS
 from mldsim.loss import load_model, save_model
 from mldsim.readers import load_frames
+from mldsim.regression import FitSettings
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mldsim.accuracy import force_errors
 from mldsim.dataset import LabelledFrames
 from mldsim.doubt import Doubt
 from mldsim.errors import InputError
-from mldsim.inference import FitSettings, force_errors
 from mldsim.learning.limits import species_of
 from mldsim.learning.means import fit_form, settings_of
 from mldsim.loss import LossModel
+from mldsim.regression import FitSettings
 from mldsim.sums import load_sums
 
 MakeFrames = Callable[..., LabelledFrames]
