@@ -2,16 +2,45 @@
 
 Numba files compiled code under a hash of the function and of all that it refers to. Functions of ours among these are
 known by a number that is drawn anew in each process, so that a kernel which calls one would never be found again, and
-would be compiled and filed once more at every start.
+would be compiled and filed once more at every start: `found_again`.
+
+Two of Numba's habits are safe for one process only, and kernels that a function makes (the same name, the same types,
+another number of radial functions) meet both. Modules of kernels therefore take their decorators from here:
+
+* Symbols in compiled code bear the function's name, its types and a number that counts from one in each process. Code
+  that two processes filed can share all three, and where a third loads both, calls of one reach the other's code, whose
+  arrays have other lengths. Here the count begins somewhere else in each process.
+* Files of compiled code are numbered by those that the index knows. Of two processes that file at once, one may write
+  over what the other's index names. Here the numbers are drawn.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
+import secrets
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from numba import njit, prange
+from numba.core import bytecode
+from numba.core import caching as numba_caching
+
+__all__ = ["found_again", "njit", "prange"]
+
+
+def _file_name(self: Any, number: int) -> str:  # noqa: ARG001 (Numba would count)
+    name: str = self._data_name_pattern.format(number=secrets.randbits(63))
+    return name
+
+
+# No part of Numba's promises: what is not there any more is left alone, and the test says so.
+if hasattr(bytecode.FunctionIdentity, "_unique_ids"):
+    bytecode.FunctionIdentity._unique_ids = itertools.count(secrets.randbits(48))
+if hasattr(numba_caching.IndexDataCacheFile, "_data_name"):
+    numba_caching.IndexDataCacheFile._data_name = _file_name
 
 
 @cache

@@ -31,11 +31,10 @@ from typing import Any
 
 import numpy as np
 from llvmlite.binding import get_host_cpu_features
-from numba import njit, prange
 from numpy.typing import NDArray
 
 from mldsim.kernels import cubic, pair
-from mldsim.kernels.caching import found_again
+from mldsim.kernels.caching import found_again, njit, prange
 from mldsim.kernels.cubic import WIDE
 from mldsim.kernels.lanes import (
     across,

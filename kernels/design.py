@@ -17,9 +17,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
 
 from mldsim.kernels import cubic, lanes, mutual, pair, waves
+from mldsim.kernels.caching import njit, prange
 from mldsim.kernels.lanes import at
 
 _of_pair = pair.functions(njit(nogil=True, fastmath=pair.FAST, error_model="numpy"))

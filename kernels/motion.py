@@ -15,8 +15,8 @@ from types import FunctionType
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
 
+from mldsim.kernels.caching import njit, prange
 from mldsim.kernels.noise import three_normals
 
 SHARED_FROM = 16384

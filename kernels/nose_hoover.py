@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
+from mldsim.kernels.caching import njit
 
 _OUTER = 1.0 / (2.0 - 2.0 ** (1.0 / 3.0))
 _MIDDLE = 1.0 - 2.0 * _OUTER  # weights of Suzuki and Yoshida, fourth order

@@ -27,11 +27,10 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit, prange
 from numpy.typing import NDArray
 
 from mldsim.kernels import pair
-from mldsim.kernels.caching import found_again
+from mldsim.kernels.caching import found_again, njit, prange
 from mldsim.kernels.lanes import at, put, total, vectors
 
 SIDE = 16

@@ -2,8 +2,7 @@
 
 TWO_STARTS = """
 import numpy as np
-from numba import njit
-from mldsim.kernels.caching import found_again
+from mldsim.kernels.caching import found_again, njit
 
 def made(factor):
     @njit
@@ -20,6 +19,30 @@ for factor in (2, 3):
     kernel = made(factor)
     print(kernel(1.0), sum(kernel.stats.cache_hits.values()))
 """
+
+SEVERAL = """
+import math, sys
+import numpy as np
+from mldsim.kernels.caching import found_again, njit
+
+def made(n):
+    @njit(cache=True)
+    def part(x):
+        total = 0.0
+        for i in range(n):
+            LONG
+        return total + n
+
+    @njit(cache=True)
+    def kernel(x):
+        return part(x)
+
+    return found_again(kernel, n)
+
+kernels = [made(int(n)) for n in sys.argv[1:]]
+for kernel in kernels:
+    print(kernel(np.ones(8)))
+""".replace("LONG", "; ".join(f"total += math.sin({k}.5 * x[i] + total)" for k in range(60)))  # too long to be inlined
 
 KEYS = """
 from types import SimpleNamespace
@@ -38,6 +61,19 @@ def test_what_was_compiled_is_found_at_the_next_start(run_python, home):
     first, second = (run_python(str(script), **environment) for _ in range(2))
     assert first.stdout.split() == ["3.0", "0", "4.0", "0"], first.stderr
     assert second.stdout.split() == ["3.0", "1", "4.0", "1"], second.stderr
+
+
+def test_what_two_starts_compiled_stays_apart_in_a_third(run_python, home):
+    """Kernels for 2 and for 3: the same name and types, and each the first that its process compiles."""
+    script = home / "start.py"
+    script.write_text(SEVERAL)
+    environment = {"NUMBA_CACHE_DIR": str(home / "cache")}
+    alone = [run_python(str(script), n, **environment).stdout for n in ("2", "3")]
+    assert alone[0] != alone[1]
+    for first, second in ((0, 1), (1, 0)):
+        numbers = [("2", "3")[which] for which in (first, second)]
+        together = run_python(str(script), *numbers, **environment)
+        assert together.stdout == alone[first] + alone[second], together.stderr
 
 
 def test_the_force_kernels_are_filed_under_what_they_were_made_for(run_python):
