@@ -95,7 +95,7 @@ class Doubt:
         if committee is None:
             raise InputError(
                 f"The model '{model.name}' was fitted without a committee and cannot doubt its forces; "
-                "fit it with --doubt."
+                "fit it with doubt (--doubt)."
             )
         self.box = np.array(box, np.float64)
         self._law = committee.law[species]

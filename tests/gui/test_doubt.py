@@ -66,7 +66,7 @@ def test_doubt_is_drawn_over_time_with_its_warning_line(panel):
 
 
 def test_a_model_without_a_committee_says_why(panel):
-    why = "The model 'x' was fitted without a committee and cannot doubt its forces; fit it with --doubt."
+    why = "The model 'x' was fitted without a committee and cannot doubt its forces; fit it with doubt (--doubt)."
     panel.watch.click()
     panel.show_status(why, 0)
     assert panel.text.text() == why
