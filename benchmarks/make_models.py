@@ -67,23 +67,12 @@ RECIPES = {
         doubt=True,
     ),
     "water-best": Recipe(
-        FitSettings(
-            order=3,
-            n_channels=8,
-            constant_channel=True,
-            channel_steps=4,
-            max_rank=2,
-            n_radial=10,
-            cutoff=6.0,
-            ridge=1e-6,
-        ),
+        FitSettings(order=3, n_channels=6, max_rank=2, n_radial=10, cutoff=6.0),
         purpose="The smallest force error of the losses here that hold hot and light water together; a step takes "
         "longer than one of `water`.",
         stability=STABILITY,
         limits=LIMITS,
         bounded=True,
-        doubt=True,
-        stretched=True,
     ),
     "water-paper": Recipe(
         FitSettings(scope=Scope.OWN, max_rank=0, n_radial=12, cutoff=6.0, ridge=1e-1, net_force_weight=0.0),
