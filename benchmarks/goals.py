@@ -1,7 +1,7 @@
-"""The tables of goals and of reports in docs/validation.md, from what the other scripts measured.
+"""The tables of goals and reports in docs/validation.md and of runs in docs/models.md, from what was measured.
 
     python benchmarks/goals.py            # write the tables anew
-    python benchmarks/goals.py --check    # say whether they are those in the page, exit status 1 if not
+    python benchmarks/goals.py --check    # say whether they are those in the pages, exit status 1 if not
 
 A result counts only for the model as it is shipped now; of others the table says "not measured yet".
 """
@@ -18,7 +18,7 @@ from typing import Any
 import long_runs
 import shipped
 
-PAGE = shipped.ROOT / "docs" / "validation.md"
+PAGE, RUNS = (shipped.ROOT / "docs" / name for name in ("validation.md", "models.md"))
 NOT_YET = "not measured yet"
 
 Results = Mapping[str, Mapping[str, Any]]
@@ -262,11 +262,90 @@ def report_table(every: Results) -> list[str]:
     return [head, "|---|---|---|---|---|", *rows]
 
 
-def written(page: str, every: Results) -> str:
-    """The page with its tables as they have to be."""
-    for name, lines in (("goals", goal_table(every)), ("reports", report_table(every))):
-        page = shipped.with_table(page, name, lines, "benchmarks/goals.py")
-    return page
+BANDS = ("translation", "bending", "stretching")
+
+STRUCTURE: Sequence[tuple[str, Sequence[str], int]] = (
+    ("g_OO, first peak, height", ("g_O-O_peak_height",), 3),
+    ("g_OO, first peak, place, Å", ("g_O-O_peak_place",), 3),
+    (
+        "g_OO, g_OH, g_HH, mean difference beyond the bonds",
+        [f"g_{a}_mean_difference" for a in ("O-O", "O-H", "H-H")],
+        3,
+    ),
+    ("O-H bond, mean, Å", ("bond_O-H_mean",), 4),
+    ("H-O-H angle, mean, °", ("angle_H-O-H_mean",), 2),
+    ("hydrogen bonds per molecule; tetrahedral order", ("hydrogen_bonds", "tetrahedral_order_mean"), 3),
+    ("libration, bending, stretching: centre, cm⁻¹", [f"states_{band}_centre" for band in BANDS], 1),
+    ("the same: share of the spectrum, %", [f"states_{band}_share" for band in BANDS], 1),
+    ("diffusion in this box, 10⁻⁵ cm²/s", ("diffusion",), 2),
+    ("temperature: mean; spread, K", ("temperature_mean", "temperature_deviation"), 1),
+)
+"""Rows of the table of runs: what, the quantities of a report, and digits."""
+
+
+def structure_table(every: Results, model: str) -> list[str]:
+    """Each seed of a model beside the reference."""
+    names = {seed: f"structure/{model}/{seed}" for seed in long_runs.SEEDS}
+    results = current(every)
+    seeds = {seed: results[name]["quantities"] for seed, name in names.items() if "quantities" in results.get(name, {})}
+    if not seeds:
+        return [NOT_YET]
+
+    def cell(of: Mapping[str, Any], keys: Sequence[str], digits: int, side: str) -> str:
+        told = []
+        for key in keys:
+            one = of[key]
+            value, error = one[side], one[f"{side}_error"]
+            if value is None:  # a difference, which the reference has only an error of
+                value, error = (one["difference"], None) if side == "model" else (None, one["error"])
+            told.append(" ± ".join(f"{number:.{digits}f}" for number in (value, error) if number))
+        return (
+            f"combined errors {', '.join(told)}" if side == "reference" and "difference" in keys[0] else "; ".join(told)
+        )
+
+    any_seed = next(iter(seeds.values()))
+    rows = [
+        f"| {label} | {' | '.join(cell(of, keys, digits, 'model') for of in seeds.values())} "
+        f"| {cell(any_seed, keys, digits, 'reference')} |"
+        for label, keys, digits in STRUCTURE
+    ]
+    head = f"| `{model}` | {' | '.join(f'seed {seed}' for seed in seeds)} | reference |"
+    return [head, "|---|" + "---|" * (len(seeds) + 1), *rows]
+
+
+def stability_table(every: Results) -> list[str]:
+    """Long runs at one state each: whether they went through, and their temperature."""
+    results, rows = current(every), []
+    for name in long_runs.runs():
+        kind, *parts = name.split("/")
+        if name not in results or not (kind == "stability" or parts[-1:] == ["1ns"]):
+            continue
+        model, molecules, state = parts if kind == "stability" else (parts[0], "64", parts[1])
+        found = results[name]
+        length, where = ("1 ns", "300 K") if state == "1ns" else ("100 ps", STATES[state])
+        average, spread = found.get("temperature_mean_K"), found.get("temperature_std_K")
+        kept = "" if average is None or spread is None else f"{average:.1f} ± {spread:.1f} K"
+        rows.append(
+            f"| `{model}` | {molecules} H2O, {where}, {length} | {found.get('aborted') or 'no stop'} | {kept} |"
+        )
+    return ["| model | run | | temperature |", "|---|---|---|---|", *rows]
+
+
+STATES = {
+    "260K": "260 K", "400K": "400 K", "500K": "500 K",
+    "0.90gcm3": "0.90 g/cm³, 300 K", "1.10gcm3": "1.10 g/cm³, 300 K",
+}  # fmt: skip
+
+
+def written(page: Path, every: Results) -> str:
+    """A page with its tables as they have to be."""
+    tables = {PAGE: {"goals": goal_table(every), "reports": report_table(every)}}
+    tables[RUNS] = {f"structure of {model}": structure_table(every, model) for model in shipped.SHARED}
+    tables[RUNS]["stability"] = stability_table(every)
+    text = page.read_text(encoding="utf-8")
+    for name, lines in tables[page].items():
+        text = shipped.with_table(text, name, lines, "benchmarks/goals.py")
+    return text
 
 
 def main() -> None:
@@ -275,13 +354,12 @@ def main() -> None:
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
     every = json.loads(long_runs.RESULTS.read_text(encoding="utf-8"))
-    page = PAGE.read_text(encoding="utf-8")
-    wanted = written(page, every)
-    if options.check:
-        if wanted != page:
-            sys.exit(f"The tables in {PAGE.name} are not those of the results: run python benchmarks/goals.py")
-        return
-    PAGE.write_text(wanted, encoding="utf-8")
+    for page in (PAGE, RUNS):
+        wanted = written(page, every)
+        if not options.check:
+            page.write_text(wanted, encoding="utf-8")
+        elif wanted != page.read_text(encoding="utf-8"):
+            sys.exit(f"The tables in {page.name} are not those of the results: run python benchmarks/goals.py")
 
 
 if __name__ == "__main__":
