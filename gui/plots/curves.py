@@ -108,12 +108,11 @@ class CurvePlot(Plot):
             low, high, band = self._bands[name]
             curve = curves.get(name)
             if curve is None:
-                line.show_data(np.empty(0), np.empty(0))
-                for part in (low, high):
+                for part in (line, low, high):
                     part.setData([], [])
                 band.hide()
                 continue
-            line.show_data(curve.x, curve.y)
+            line.setData(curve.x, curve.y, skipFiniteCheck=bool(np.isfinite(curve.y).all()))
             known = np.isfinite(curve.error)
             band.setVisible(bool(known.any()))
             if known.any():
@@ -134,7 +133,9 @@ class CurvePlot(Plot):
 
     def drawn(self, name: str) -> tuple[Array, Array]:
         """What is drawn of a curve now."""
-        return self._lines[name].data
+        x, y = self._lines[name].getData()
+        empty = np.empty(0)
+        return (empty if x is None else x), (empty if y is None else y)
 
     def band_drawn(self, name: str) -> bool:
         """Whether a curve shows its standard error."""
