@@ -20,6 +20,8 @@ import shipped
 
 PAGE, RUNS = (shipped.ROOT / "docs" / name for name in ("validation.md", "models.md"))
 NOT_YET = "not measured yet"
+PAIRS = [f"g_{pair}_mean_difference" for pair in ("O-O", "O-H", "H-H")]
+BANDS = ("translation", "bending", "stretching")
 
 Results = Mapping[str, Mapping[str, Any]]
 
@@ -84,8 +86,7 @@ def over_seeds(
 
 def pairs(seeds: list[Mapping[str, Any]]) -> tuple[str, bool]:
     """Differences of g(r) in units of the combined error."""
-    keys = [f"g_{pair}_mean_difference" for pair in ("O-O", "O-H", "H-H")]
-    ratios = [mean(seed[key]["difference"] / seed[key]["error"] for seed in seeds) for key in keys]
+    ratios = [mean(seed[key]["difference"] / seed[key]["error"] for seed in seeds) for key in PAIRS]
     return ", ".join(f"{ratio:.2f}" for ratio in ratios), max(ratios) <= 1.2
 
 
@@ -102,7 +103,7 @@ def peak(seeds: list[Mapping[str, Any]]) -> tuple[str, bool]:
 
 def states(seeds: list[Mapping[str, Any]]) -> tuple[str, bool] | None:
     """Bands of the density of states: differences of their centres, and of their areas as fractions of the area."""
-    bands = [f"states_{band}" for band in ("translation", "bending", "stretching")]
+    bands = [f"states_{band}" for band in BANDS]
     if any(f"{band}_centre" not in seed for band in bands for seed in seeds):
         return None
     centres = [difference(seeds, f"{band}_centre") for band in bands]
@@ -262,16 +263,10 @@ def report_table(every: Results) -> list[str]:
     return [head, "|---|---|---|---|---|", *rows]
 
 
-BANDS = ("translation", "bending", "stretching")
-
 STRUCTURE: Sequence[tuple[str, Sequence[str], int]] = (
     ("g_OO, first peak, height", ("g_O-O_peak_height",), 3),
     ("g_OO, first peak, place, Å", ("g_O-O_peak_place",), 3),
-    (
-        "g_OO, g_OH, g_HH, mean difference beyond the bonds",
-        [f"g_{a}_mean_difference" for a in ("O-O", "O-H", "H-H")],
-        3,
-    ),
+    ("g_OO, g_OH, g_HH, mean difference beyond the bonds", PAIRS, 3),
     ("O-H bond, mean, Å", ("bond_O-H_mean",), 4),
     ("H-O-H angle, mean, °", ("angle_H-O-H_mean",), 2),
     ("hydrogen bonds per molecule; tetrahedral order", ("hydrogen_bonds", "tetrahedral_order_mean"), 3),
