@@ -387,14 +387,15 @@ def running_mean(time: Array, values: Array, window: float) -> Array:
 
 
 def thinned(x: Array, y: Array, low: float, high: float, points: int) -> tuple[Array, Array]:
-    """What of a curve has to be drawn between `low` and `high`: at most about 2 `points` of it.
+    """What of a curve has to be drawn between `low` and `high`: at most about 4 `points` of it.
 
-    Of every bucket the least and the greatest value stay, so that a spike is never lost.
+    Of every bucket the least and the greatest value stay, so that a spike is never lost. Buckets become twice as long
+    rather than a little longer, so that all but the last stay what they are while a run goes on.
     """
     first = max(int(np.searchsorted(x, low)) - 1, 0)
     last = min(int(np.searchsorted(x, high, side="right")) + 1, len(x))
     x, y = x[first:last], y[first:last]
-    bucket = -(-len(x) // points)
+    bucket = 1 << max(len(x) // points, 1).bit_length() - 1
     if bucket <= 2:
         return x, y
     whole = len(x) // bucket * bucket

@@ -108,11 +108,12 @@ class CurvePlot(Plot):
             low, high, band = self._bands[name]
             curve = curves.get(name)
             if curve is None:
-                for part in (line, low, high):
+                line.show_data(np.empty(0), np.empty(0))
+                for part in (low, high):
                     part.setData([], [])
                 band.hide()
                 continue
-            line.setData(curve.x, curve.y, skipFiniteCheck=bool(np.isfinite(curve.y).all()))
+            line.show_data(curve.x, curve.y)
             known = np.isfinite(curve.error)
             band.setVisible(bool(known.any()))
             if known.any():
@@ -133,9 +134,7 @@ class CurvePlot(Plot):
 
     def drawn(self, name: str) -> tuple[Array, Array]:
         """What is drawn of a curve now."""
-        x, y = self._lines[name].getData()
-        empty = np.empty(0)
-        return (empty if x is None else x), (empty if y is None else y)
+        return self._lines[name].data
 
     def band_drawn(self, name: str) -> bool:
         """Whether a curve shows its standard error."""

@@ -23,12 +23,21 @@ from PySide6.QtGui import (
     QKeyEvent,
     QMouseEvent,
     QPainter,
+    QPainterPath,
     QPen,
     QResizeEvent,
     QTextDocument,
 )
 from PySide6.QtSvg import QSvgGenerator
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QMenu, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QMenu,
+    QStyleOptionGraphicsItem,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from mldsim.analysis.statistics import Curve
 from mldsim.files import whole_file
@@ -91,25 +100,84 @@ def stroke(look: Pen, colours: theme.Colours) -> QPen:
     return pen
 
 
-class Stroke(pg.PlotCurveItem):  # type: ignore[misc]
-    """A curve that is quick to draw: a wide one piece by piece, because Qt's outline of a long wide line is slow."""
+class Stroke(pg.GraphicsObject):  # type: ignore[misc]
+    """A curve of which only that part is painted which has changed: a long run grows by less than a pixel at a time."""
+
+    _REACH, _PIECE = 3.0, 16
+    """Pixels that a pen reaches beside a point; lines of a wide curve that are outlined together: Qt's outline of many
+    is slow."""
 
     def __init__(self) -> None:
-        super().__init__(antialias=True, skipFiniteCheck=True)
+        super().__init__()
+        self.setFlag(self.GraphicsItemFlag.ItemUsesExtendedStyleOption)  # is told which part is to be painted
+        self._x = self._y = np.empty(0)
+        self._view = QRectF()
         self._look: tuple[Pen, theme.Colours] | None = None
+        self._pen: QPen | None = None
 
-    def boundingRect(self) -> QRectF:  # noqa: N802
-        """What is in view: a curve is not looked through for its own bounds each time it is painted."""
-        view = self.getViewBox()
-        return QRectF() if view is None else view.viewRect()
+    @property
+    def data(self) -> tuple[Array, Array]:
+        """What is drawn."""
+        return self._x, self._y
 
     def look(self, look: Pen, colours: theme.Colours) -> None:
         """Draw it like this."""
-        if self._look == (look, colours):
+        if self._look != (look, colours):
+            self._look = (look, colours)
+            self._pen = stroke(look, colours) if look.opacity else None
+            self.update()
+
+    def show_data(self, x: Array, y: Array) -> None:
+        """Draw a line through these points, from left to right; those that are no numbers are left out."""
+        known = np.isfinite(y)
+        before_x, before_y = self._x, self._y
+        self._x, self._y = (x, y) if known.all() else (x[known], y[known])
+        x, y = self._x, self._y
+        both = min(len(x), len(before_x))
+        other = np.flatnonzero((x[:both] != before_x[:both]) | (y[:both] != before_y[:both]))
+        first = int(other[0]) if len(other) else both
+        if first == len(x) == len(before_x):
             return
-        self._look = (look, colours)
-        self.setSegmentedLineMode("on" if look.width > 1.0 and not look.dashed else "off")
-        self.setPen(stroke(look, colours) if look.opacity else None)
+        if first == 0:
+            self.update()
+            return
+        longer = first < both and y[first - 1] == y[first] == before_y[first]  # and level: the same up to there
+        begin = min(x[first], before_x[first]) if longer else x[first - 1]
+        end, reach = max(x[-1], before_x[-1]), self._reach()
+        self.update(QRectF(begin - reach, self._view.top(), end - begin + 2.0 * reach, self._view.height()))
+
+    def boundingRect(self) -> QRectF:  # noqa: N802
+        """What is in view: a curve is not looked through for its own bounds each time it is painted."""
+        return self._view
+
+    def shape(self) -> QPainterPath:
+        """Nothing that the mouse could meet."""
+        return QPainterPath()
+
+    def viewRangeChanged(self) -> None:  # noqa: N802
+        self.prepareGeometryChange()
+        self._view = self.getViewBox().viewRect()
+
+    def paint(self, painter: QPainter, option: QStyleOptionGraphicsItem, _widget: QWidget | None) -> None:
+        if self._pen is None or len(self._x) < 2:
+            return
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(self._pen)
+        x, y = self._x, self._y
+        dashed = self._pen.style() is Qt.PenStyle.DashLine
+        if not dashed:  # dashes are counted from the beginning
+            part, reach = option.exposedRect, self._reach()
+            first = max(int(np.searchsorted(x, part.left() - reach)) - 1, 0)
+            last = int(np.searchsorted(x, part.right() + reach, side="right")) + 1
+            x, y = x[first:last], y[first:last]
+        piece = len(x) if dashed or self._pen.widthF() <= 1.0 else self._PIECE
+        for begin in range(0, len(x) - 1, piece):
+            points = slice(begin, begin + piece + 1)
+            painter.drawPolyline(pg.functions.arrayToQPolygonF(x[points], y[points]))
+
+    def _reach(self) -> float:
+        """In units of the horizontal axis."""
+        return float(self._REACH * self._view.width() / max(self.getViewBox().width(), 1.0))
 
 
 class StayingMenu(QMenu):

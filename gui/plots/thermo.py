@@ -120,10 +120,7 @@ class TimePlot(Plot):
 
     def drawn(self, name: str) -> Line:
         """What is drawn of a curve now."""
-        empty = np.empty(0)
-        item = self._items.get(name)
-        x, y = item.getData() if item is not None else (None, None)
-        return (empty if x is None else x), (empty if y is None else y)
+        return self._items[name].data if name in self._items else (np.empty(0), np.empty(0))
 
     def colour(self, colours: theme.Colours) -> None:
         super().colour(colours)
@@ -147,14 +144,14 @@ class TimePlot(Plot):
         for name in self._pens:  # raw ones below all means
             if name in self._data and (self._pens[name].dashed or self.smoothing is not Smoothing.SMOOTHED):
                 x, y = self._data[name]
-                self._series[name] = Curve(x, y, np.full(len(x), np.nan))
+                self._series[name] = Curve(x, y, np.broadcast_to(np.nan, len(x)))
         if self.smoothing is Smoothing.RAW:
             return
         for name in self._pens:
             if name in self._data and not self._pens[name].dashed:
                 x, y = self._data[name]
                 mean = running_mean(x, y, self.window_ps)
-                self._series[self.mean_name(name)] = Curve(x, mean, np.full(len(x), np.nan))
+                self._series[self.mean_name(name)] = Curve(x, mean, np.broadcast_to(np.nan, len(x)))
 
     def _add_to(self, menu: QMenu) -> None:
         menu.addSeparator()
@@ -200,12 +197,14 @@ class TimePlot(Plot):
             if name not in self._items:
                 self._items[name] = Stroke()
                 self._graph.addItem(self._items[name])
-            self._items[name].look(self._pen(name), self._colours)
+            item = self._items[name]
+            item.look(self._pen(name), self._colours)
             x, y = thinned(curve.x, curve.y, low, high, points)
             if name in self._pens and self._pens[name].dashed:
                 x, y = _corners(x, y)
-            self._items[name].setZValue(order)
-            self._items[name].setData(x, y)
+            if item.zValue() != order:
+                item.setZValue(order)
+            item.show_data(x, y)
             if len(y):
                 extremes += [float(y.min()), float(y.max())]
         if self._following and filled and extremes:

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QPointF, Qt
-from PySide6.QtGui import QImage
+from PySide6.QtCore import QEvent, QObject, QPointF, Qt
+from PySide6.QtGui import QImage, QRegion
 from PySide6.QtSvg import QSvgRenderer
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication
 
 from mldsim.errors import WorkFailed
 from mldsim.frames import THERMO_COLUMNS, ThermoRow, ThermoTable
@@ -257,3 +258,57 @@ def test_nothing_overlaps_in_the_narrowest_window(plots, name, qtbot):
         for side, room in (("left", plot._graph.height()), ("bottom", plot._graph.width())):
             label = plot._graph.getPlotItem().getAxis(side).label
             assert label.boundingRect().width() <= room
+
+
+class Painted(QObject):
+    """Where a widget was painted."""
+
+    def __init__(self, widget):
+        super().__init__(widget)
+        self._where = QRegion()
+        widget.installEventFilter(self)
+
+    def eventFilter(self, _widget, event):  # noqa: N802
+        if event.type() is QEvent.Type.Paint:
+            self._where |= event.region()
+        return False
+
+    def since(self):
+        """What was painted since the last call, and what was still to be painted."""
+        before = None
+        while before != self._where:
+            before = QRegion(self._where)
+            QApplication.processEvents()
+        where, self._where = self._where, QRegion()
+        return where
+
+
+def pixels(widget):
+    image = widget.grab().toImage().convertToFormat(QImage.Format.Format_RGB32)
+    return np.array(image.constBits()).reshape(image.height(), image.width(), 4)
+
+
+@pytest.mark.parametrize("rows", [40, 4000])
+def test_while_a_run_goes_on_what_has_changed_is_painted_and_little_more(plots, rows):
+    whole = table(rows + 60)
+    area, narrow = plots.temperature._graph.viewport(), 0
+
+    def show(n):
+        plots.show_curves(curves({name: column[:n] for name, column in whole.items()}, AGENTS))
+
+    show(rows)
+    painted = Painted(area)
+    painted.since()
+    for n in range(rows + 20, rows + 61, 20):
+        before = pixels(area)
+        painted.since()  # to look at a widget is to paint it
+        show(n)
+        where = painted.since()
+        y, x = np.nonzero((pixels(area) != before).any(axis=2))
+        assert len(x)
+        seen = np.zeros(before.shape[:2], bool)
+        for part in where:
+            seen[part.top() : part.bottom() + 1, part.left() : part.right() + 1] = True
+        assert seen[y, x].all()
+        narrow += where.boundingRect().width() < 0.1 * area.width()
+    assert narrow == (3 if rows == 4000 else 0)
