@@ -317,6 +317,7 @@ class Plot(QWidget):
             item.getAxis(side).enableAutoSIPrefix(False)
             item.getAxis(side).setStyle(showValues=False)
         self._box = item.getViewBox()
+        self._box.disableAutoRange()  # axes are set here; a Stroke is as large as its view, which would grow with it
         self._box.setLimits(minXRange=1e-6, minYRange=1e-9)
         self._box.sigRangeChangedManually.connect(self._on_zoom)
         self._hairs = (pg.InfiniteLine(angle=90), pg.InfiniteLine(angle=0))
