@@ -118,7 +118,7 @@ class ScaleRange:
     _samples: list[NDArray[np.int64]] = field(init=False)
     _index: NDArray[np.intp] = field(init=False)
 
-    _SAMPLE = 4000
+    _SAMPLE = 1000
     _FOLLOW = 0.08
 
     def __post_init__(self) -> None:
@@ -157,7 +157,8 @@ class ScaleRange:
             seen = seen[np.isfinite(seen)]
             if not len(seen):
                 continue
-            low, high = np.percentile(seen, [3.0, 97.0])
+            seen.sort()
+            low, high = seen[[round(share * (len(seen) - 1)) for share in (0.03, 0.97)]]
             if np.isfinite(self.low[index]):
                 low = self.low[index] + self._FOLLOW * (low - self.low[index])
                 high = self.high[index] + self._FOLLOW * (high - self.high[index])

@@ -90,6 +90,7 @@ class Viewport(QObject):
         self._followed: int | None = None
         self._springs_shown = False
         self._marks_shown: Marks | None = None
+        self._marks_bounds = QRectF()
         self._resting = False
         self._box = 2.0 * self.camera.half
         self._frame: Frame | None = None
@@ -465,12 +466,13 @@ class Viewport(QObject):
 
     def _move_marks(self) -> None:
         """Paint anew where marks were and are."""
-        before = self._marks_shown
+        before, bounds = self._marks_shown, self._marks_bounds
         self._marks_shown = self._marks(*self._size())
+        self._marks_bounds = self._marks_shown.bounds()
         if before is None:
             self._surface.update()
         else:
-            self._surface.update((before.bounds() | self._marks_shown.bounds()).toAlignedRect())
+            self._surface.update((bounds | self._marks_bounds).toAlignedRect())
 
     def _show_new_bonds(self) -> None:
         if self._bonds_seen and not self._resting and self._frame is not None:
@@ -551,9 +553,15 @@ class Viewport(QObject):
         heading = QUANTITIES[self._colouring].heading
         return ScaleLegend(heading, rows or (("no values", "", ""),), self._scales[self._colouring])
 
-    def _overlay(self, message: str | None, width: float, height: float, marks: Marks | None = None) -> Overlay:
-        """What is written over a picture of so many pixels of the design; `marks` where they are known already."""
-        self._legend = self._make_legend()
+    def _overlay(
+        self, message: str | None, width: float, height: float, marks: Marks | None = None, *, legend: bool = True
+    ) -> Overlay:
+        """What is written over a picture of so many pixels of the design.
+
+        `marks` are given where they are known already; without `legend`, that part is not painted.
+        """
+        if legend:
+            self._legend = self._make_legend()
         axes = self.camera.rotation().T if self._show_axes else None
         return Overlay(VIEW_COLOURS[self._theme], self._legend, axes, message, marks or self._marks(width, height))
 
@@ -661,7 +669,8 @@ class _Surface(QWidget):
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802 (Qt's name)
         painter = QPainter(self)
         view, width, height = self._viewport, self.width(), self.height()
-        overlay = view._overlay(view._message, width, height, view._marks_shown)
+        seen = event.rect().intersects(LEGEND_AREA)
+        overlay = view._overlay(view._message, width, height, view._marks_shown, legend=seen)
         overlay.paint(painter, width, height, 1.0, QRectF(event.rect()))
         painter.end()
 
