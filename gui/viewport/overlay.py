@@ -83,7 +83,8 @@ class Marks:
             return QRectF()
         left, top = (min(at[axis] - reach for at, reach, _ in places) for axis in (0, 1))
         right = max(at[0] + reach + _TEXT * len(text) for at, reach, text in places)
-        bottom = max(at[1] + reach for at, reach, _ in places)
+        below = _REACH * max(sum(bool(text) for *_, text in places) - 1, 0)  # words give way downwards
+        bottom = max(at[1] + reach for at, reach, _ in places) + below
         return QRectF(left, top, right - left, bottom - top)
 
 
@@ -145,6 +146,7 @@ class Overlay:
         halo = _colour(self.colours.plate)
         halo.setAlphaF(0.75)
         painter.setBrush(Qt.BrushStyle.NoBrush)
+        taken: list[QRectF] = []
         solid, dash, round_cap = Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine, Qt.PenCapStyle.RoundCap
         through = [QPointF(*place) for place in marks.path]
         for colour, width in ((halo, 4.5), (mark, 1.8)):
@@ -157,7 +159,7 @@ class Overlay:
             arrow, colour = _arrow(start, end), _colour(rgb)
             painter.strokePath(arrow, QPen(halo, 6.0, solid, round_cap))
             painter.strokePath(arrow, QPen(colour, 3.0, solid, round_cap))
-            self._paint_note(painter, (end[0] + 10, end[1]), text, colour)
+            self._paint_note(painter, (end[0] + 10, end[1]), text, colour, taken)
         for start, end, text in marks.springs:
             colour = _colour(self.colours.pull)
             painter.setPen(QPen(halo, 5.0, solid, round_cap))
@@ -165,30 +167,36 @@ class Overlay:
             painter.setPen(QPen(colour, 2.4, dash, round_cap))
             painter.drawLine(QPointF(*start), QPointF(*end))
             painter.drawEllipse(QPointF(*end), 5, 5)
-            self._paint_note(painter, (end[0] + 12, end[1]), text, colour)
+            self._paint_note(painter, (end[0] + 12, end[1]), text, colour, taken)
         for place, radius, text in marks.rings:
             if text:
-                self._paint_note(painter, (place[0] + radius + 5, place[1] - radius - 3), text, mark)
+                self._paint_note(painter, (place[0] + radius + 5, place[1] - radius - 3), text, mark, taken)
         if marks.note is not None:
             place, text = marks.note
-            self._paint_note(painter, place, text, _colour(self.colours.text), large=True)
+            self._paint_note(painter, place, text, _colour(self.colours.text), taken, large=True)
 
-    def _paint_note(self, painter: QPainter, place: Place, text: str, colour: QColor, *, large: bool = False) -> None:
-        """A few words on a plate, the middle of its left side at a place."""
+    def _paint_note(
+        self, painter: QPainter, place: Place, text: str, colour: QColor, taken: list[QRectF], *, large: bool = False
+    ) -> None:
+        """A few words on a plate, the middle of its left side at a place, or lower where others are written."""
         if not text:
             return
         font, metrics = _note_font(QGuiApplication.font().toString(), large)
-        height = metrics.height()
+        height = metrics.height() + 2
+        room = QRectF(place[0], place[1] - 0.5 * height, metrics.horizontalAdvance(text) + 10, height)
+        for other in sorted(taken, key=QRectF.top):
+            if room.intersects(other):
+                room.moveTop(other.bottom() + 1)
+        taken.append(room)
         plate = _colour(self.colours.plate)
         plate.setAlphaF(0.8)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(plate)
-        room = QRectF(place[0], place[1] - 0.5 * height - 1, metrics.horizontalAdvance(text) + 10, height + 2)
         painter.drawRoundedRect(room, 4, 4)
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.setFont(font)
         painter.setPen(colour)
-        painter.drawText(QPointF(place[0] + 5, place[1] - 0.5 * height + metrics.ascent()), text)
+        painter.drawText(QPointF(room.left() + 5, room.top() + 1 + metrics.ascent()), text)
 
     def _paint_plate(self, painter: QPainter, width: float, height: float) -> None:
         """A veil behind the legend, for the time when agents are behind it."""

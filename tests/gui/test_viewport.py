@@ -9,13 +9,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
-from PySide6.QtGui import QMouseEvent, QWheelEvent
+from PySide6.QtGui import QImage, QMouseEvent, QPainter, QWheelEvent
 from PySide6.QtWidgets import QApplication, QLabel
 
 from mldsim.errors import InputError, WorkFailed
 from mldsim.frames import Frame, ThermoRow, Topology
 from mldsim.gui.theme import Theme
 from mldsim.gui.viewport import Colouring, Style, Viewport
+from mldsim.gui.viewport.colours import VIEW_COLOURS
+from mldsim.gui.viewport.overlay import Marks, Overlay
 from mldsim.gui.viewport.scales import ColourMap, Scale
 
 pytestmark = pytest.mark.gui
@@ -451,3 +453,24 @@ except WorkFailed as error:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "refused: The picture could not be drawn" in done.stdout
+
+
+def test_words_at_one_place_do_not_cover_each_other(qapp):
+    colours, end = VIEW_COLOURS[Theme.DARK], (60.0, 40.0)
+    arrow = ((20.0, 40.0), end, "0.81 eV/Å", colours.arrow)
+    spring = ((20.0, 60.0), end, "0.53 eV/Å")
+
+    def drawn(marks):
+        image = QImage(240, 160, QImage.Format.Format_RGB32)
+        image.fill(0)
+        painter = QPainter(image)
+        Overlay(colours, None, None, None, marks).paint(painter, 240.0, 160.0, 1.0)
+        painter.end()
+        pixels = np.array(image.constBits()).reshape(160, 240, 4)[:, 80:, 2::-1].astype(int)  # where only words are
+        near = {name: np.abs(pixels - 255 * np.array(rgb)).max(axis=2) < 40 for name, rgb in wanted.items()}
+        return {name: int(found.sum()) for name, found in near.items()}
+
+    wanted = {"arrow": colours.arrow, "spring": colours.pull}
+    both = drawn(Marks(arrows=(arrow,), springs=(spring,)))
+    assert both["arrow"] >= 0.9 * drawn(Marks(arrows=(arrow,)))["arrow"] > 0
+    assert both["spring"] >= 0.9 * drawn(Marks(springs=(spring,)))["spring"] > 0
