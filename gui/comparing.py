@@ -9,7 +9,8 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QObject, Qt
+from PySide6.QtCore import QObject, QRect, Qt
+from PySide6.QtGui import QImage, QPainter
 from PySide6.QtWidgets import QDockWidget, QHBoxLayout, QLabel, QMainWindow, QSplitter, QVBoxLayout, QWidget
 
 from mldsim.analysis.rdf import RadialDistribution
@@ -38,6 +39,8 @@ CONTROLS = 250
 LEFT, RIGHT, APART = "left", "right", "apart"
 REACH = 6.0
 """angstrom, of g(r): two shells."""
+GAP, NAME, LEAST_NAME = 4, 24, 18
+"""Of a picture of both: pixels between them, what part of its height the names take, and pixels they take at least."""
 HINT = (
     "Another loss from the same start: positions, velocities and parameters are those of this simulation. Water is "
     "chaotic, so that two runs part within picoseconds however alike their losses are."
@@ -79,6 +82,11 @@ class Sides(QSplitter):
         """Show the second view, or only the first."""
         if len(self._parts) > 1 and self._parts[1].isHidden() is shown:
             self._parts[1].setVisible(shown)
+
+    @property
+    def two(self) -> bool:
+        """Whether a second view is shown."""
+        return len(self._parts) > 1 and not self._parts[1].isHidden()
 
     def show_names(self, left: str, right: str) -> None:
         """Write above the views what they show; where there is one, nothing."""
@@ -263,6 +271,30 @@ class Comparing(QObject):
     def end(self) -> None:
         """Go on with one."""
         self._runner.send(Compare(None))
+
+    def picture(self, width: int, height: int, *, transparent: bool = False, smooth: bool = True) -> QImage:
+        """The view, or both beside each other under the names of their models; see `Viewport.picture`."""
+        first = self._desk.viewport
+        if self.view is None or not self._sides.two:
+            return first.picture(width, height, transparent=transparent, smooth=smooth)
+        above = max(LEAST_NAME, height // NAME)
+        half = (width - GAP) // 2
+        drawn = [
+            one.picture(half, height - above, transparent=transparent, smooth=smooth) for one in (first, self.view)
+        ]
+        image = QImage(width, height, QImage.Format.Format_ARGB32_Premultiplied)
+        palette = self._sides.palette()
+        image.fill(Qt.GlobalColor.transparent if transparent else palette.window().color())
+        painter = QPainter(image)
+        font = painter.font()
+        font.setPixelSize(round(0.6 * above))
+        painter.setFont(font)
+        painter.setPen(palette.windowText().color())
+        for part, name, left in zip(drawn, self._sides.names, (0, width - half), strict=True):
+            painter.drawText(QRect(left, 0, half, above), Qt.AlignmentFlag.AlignCenter, name.text())
+            painter.drawImage(left, above, part)
+        painter.end()
+        return image
 
     def look(self) -> None:
         """Show the other of the newest frame, if there is one, through the same camera."""

@@ -8,6 +8,7 @@ import logging
 import math
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -363,7 +364,7 @@ class MainWindow(QMainWindow):
 
     def ask_picture(self) -> None:
         ratio = self.devicePixelRatioF()
-        size = self.viewport.widget.size()
+        size = self.sides.size()
         dialog = PictureDialog(self, self.new_file("png"), round(size.width() * ratio), round(size.height() * ratio))
 
         def save() -> None:
@@ -378,7 +379,7 @@ class MainWindow(QMainWindow):
             self._live_movie.stop()
             return
         playback = self.controller.playback
-        size = self.viewport.widget.size() * self.devicePixelRatioF()
+        size = self.sides.size() * self.devicePixelRatioF()
         if playback is None:
             live = LiveMovieDialog(self, self.new_file("mp4"), size.width(), size.height())
 
@@ -427,7 +428,7 @@ class MainWindow(QMainWindow):
         file = self._movie_file(path, width, height, rate)
         if file is None:
             return
-        self._live_movie = LiveMovie(self, self.viewport, file, width, height, rate)
+        self._live_movie = LiveMovie(self, partial(self.comparing.picture, smooth=False), file, width, height, rate)
         self._live_movie.progressed.connect(self.status_bar.show_movie)
         self._live_movie.ended.connect(self._end_live_movie)
         self.actions_.retitle("movie", "Stop the movie", "Stop the movie", f"Finish {path.name}")
@@ -443,9 +444,9 @@ class MainWindow(QMainWindow):
         self.notices.show_notice(level, text)
 
     def save_picture(self, path: Path, width: int, height: int, *, transparent: bool = False) -> None:
-        """Save the view; says what came of it."""
+        """Save the view, or both of Two; says what came of it."""
         try:
-            exports.save_image(self.viewport.picture(width, height, transparent=transparent), path)
+            exports.save_image(self.comparing.picture(width, height, transparent=transparent), path)
         except MldsimError as error:
             self.notices.show_notice(Level.ERROR, str(error))
         else:

@@ -146,7 +146,8 @@ class LiveMovie(QObject):
     Parameters
     ----------
     window : QWidget
-    viewport : Viewport
+    draw : callable
+        Makes a picture of so many pixels, width and height.
     file : MovieFile
     width, height : int
         Of a picture, pixels.
@@ -162,7 +163,7 @@ class LiveMovie(QObject):
     def __init__(
         self,
         window: QWidget,
-        viewport: Viewport,
+        draw: Callable[[int, int], QImage],
         file: MovieFile,
         width: int,
         height: int,
@@ -170,7 +171,7 @@ class LiveMovie(QObject):
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         super().__init__(window)
-        self._viewport, self._file, self._size, self._rate, self._clock = viewport, file, (width, height), rate, clock
+        self._draw, self._file, self._size, self._rate, self._clock = draw, file, (width, height), rate, clock
         self._recorder: Recorder[Picture] = Recorder(file, WAITING)
         self._latest: Picture | None = None
         self._begun = self._next = clock()
@@ -211,7 +212,7 @@ class LiveMovie(QObject):
             now = self._clock()
             due = 1 + int((now - self._begun) * self._rate) - self._taken
             if due > 0 and (self._latest is None or now >= self._next):
-                self._latest = pixels_of(self._viewport.picture(*self._size, smooth=False))
+                self._latest = pixels_of(self._draw(*self._size))
                 self._next = now + (self._clock() - now) / DRAWING
             while due > 0 and self._latest is not None and self._recorder.put(self._latest, timeout=0.0):
                 self._taken, due = self._taken + 1, due - 1

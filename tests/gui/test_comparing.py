@@ -6,9 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QDockWidget, QMainWindow
 
 from mldsim.edits import LossEdit
+from mldsim.errors import InputError
 from mldsim.frames import Beside, Frame, ThermoRow, Topology
 from mldsim.gui import theme
 from mldsim.gui.comparing import APART, LEFT, RIGHT, Comparing, Measures, Sides, Structure
@@ -124,3 +126,27 @@ def test_cameras_go_together_whichever_is_turned(bench):
     first.set_style(Style.SPACE_FILLING)
     bench.two.look()
     assert second._style is Style.SPACE_FILLING
+
+
+@pytest.mark.gui
+def test_a_picture_holds_what_is_seen_one_view_or_both_with_their_names(bench):
+    def columns(image):
+        rgba = image.convertToFormat(QImage.Format.Format_RGBA8888)
+        pixels = np.array(rgba.constBits()).reshape(rgba.height(), rgba.width(), 4)
+        return pixels[..., 3].any(axis=0), pixels
+
+    bench.controller.frame = frame(0.0)
+    bench.two.look()
+    bench.viewport.set_frame(bench.controller.frame)
+    alone = bench.two.picture(400, 300)
+    assert alone == bench.viewport.picture(400, 300)
+    run(bench, 2)
+    there, pixels = columns(bench.two.picture(404, 300, transparent=True))
+    assert not there[200:204].any()  # the gap
+    above, below = pixels[:18], pixels[18:]
+    for half in (slice(0, 200), slice(204, 404)):
+        assert above[:, half, 3].any()  # the name
+        assert below[:, half, 3].any()  # the agents
+    assert (below[:, :200] != below[:, 204:]).any()  # of two frames
+    with pytest.raises(InputError):
+        bench.two.picture(20, 300)
