@@ -40,6 +40,9 @@ SCOPE_NAMES: dict[Scope, str] = {Scope.SHARED: "Shared", Scope.OWN: "Own"}
 RUNNING_MEAN = 0.5
 """Window of running means at first, ps: many O-H periods, still short beside a change of the target."""
 
+MEANS = 5_000
+"""Rows of which each has its running mean; of more rows only some have."""
+
 WINDOWS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 """Windows of running means that can be chosen, ps."""
 
@@ -371,19 +374,21 @@ def curves(columns: Mapping[str, Array], n_agents: int) -> Curves | None:
     return Curves(time * 1e-3, values)
 
 
-def running_mean(time: Array, values: Array, window: float) -> Array:
-    """Mean over the last `window` of time before every row (over what there is, near the start).
+def running_mean(time: Array, values: Array, window: float) -> tuple[Array, Array]:
+    """Mean over the last `window` of time before a row (over what there is, near the start), and the times of these.
 
-    The rows need not be equally spaced: the mean is the integral by the trapezoidal rule divided by the time.
-    Constant cost per row whatever the window.
+    The rows need not be equally spaced: the mean is the integral by the trapezoidal rule divided by the time. Of more
+    rows than `MEANS` it is told for every second, fourth, ... and for the last: from row to row it hardly changes.
     """
     if len(time) < 2:
-        return values.copy()
+        return time.copy(), values.copy()
     integral = np.concatenate([[0.0], np.cumsum(0.5 * (values[1:] + values[:-1]) * np.diff(time))])
-    start = np.searchsorted(time, time - window, side="left")
-    start = np.minimum(start, np.maximum(np.arange(len(time)) - 1, 0))
-    span = time - time[start]
-    return np.where(span > 0, (integral - integral[start]) / np.where(span > 0, span, 1.0), values)
+    end = np.arange(len(time) - 1, step=1 << (len(time) // MEANS).bit_length())
+    end = np.append(end, len(time) - 1)
+    start = np.searchsorted(time, time[end] - window, side="left")
+    start = np.minimum(start, np.maximum(end - 1, 0))
+    span = time[end] - time[start]
+    return time[end], np.where(span > 0, (integral[end] - integral[start]) / np.where(span > 0, span, 1.0), values[end])
 
 
 def thinned(x: Array, y: Array, low: float, high: float, points: int) -> tuple[Array, Array]:

@@ -96,11 +96,11 @@ class TimePlot(Plot):
             self.freeze(on=False)
         changed = list(data) != list(self._data) or (notes or {}) != self._notes
         self._data, self._notes = data, notes or {}
-        self._smooth()
         if changed:
             self._write_legend()
             for side in ("left", "bottom"):  # an empty plot has no numbers
                 self._graph.getPlotItem().getAxis(side).setStyle(showValues=bool(data))
+        self.later((self, "smooth"), self._smooth)
         self.later((self, "draw"), self._draw)
 
     def smooth(self, smoothing: Smoothing, window_ps: float) -> None:
@@ -150,7 +150,7 @@ class TimePlot(Plot):
         for name in self._pens:
             if name in self._data and not self._pens[name].dashed:
                 x, y = self._data[name]
-                mean = running_mean(x, y, self.window_ps)
+                x, mean = running_mean(x, y, self.window_ps)
                 self._series[self.mean_name(name)] = Curve(x, mean, np.broadcast_to(np.nan, len(x)))
 
     def _add_to(self, menu: QMenu) -> None:

@@ -437,9 +437,25 @@ def test_own_scope_shows_the_heat_that_was_taken_instead():
 
 def test_running_mean_of_unequal_rows():
     time = np.concatenate([np.arange(0, 1000, 20.0), np.arange(1000, 2000, 2.0)])
-    np.testing.assert_allclose(running_mean(time, np.full(len(time), 7.0), 500.0), 7.0)
-    ramp = running_mean(time, time, 500.0)
+    at, mean = running_mean(time, np.full(len(time), 7.0), 500.0)
+    np.testing.assert_array_equal(at, time)
+    np.testing.assert_allclose(mean, 7.0)
+    _, ramp = running_mean(time, time, 500.0)
     np.testing.assert_allclose(ramp[time >= 500], time[time >= 500] - 250.0, atol=10.0)
+
+
+def test_running_mean_of_many_rows_is_told_for_some_of_them():
+    time = np.cumsum(np.random.default_rng(0).uniform(0.5, 1.5, 20_000))
+    values = np.sin(time / 40.0)
+    at, mean = running_mean(time, values, 100.0)
+    assert len(at) <= 5_000
+    assert (at[0], at[-1]) == (time[0], time[-1])
+    for end in np.searchsorted(time, at)[1::500]:
+        begin = min(np.searchsorted(time, time[end] - 100.0), end - 1)
+        expected = np.trapezoid(values[begin : end + 1], time[begin : end + 1]) / (time[end] - time[begin])
+        assert mean[at == time[end]] == pytest.approx(expected, abs=1e-9)
+    longer = np.append(time, time[-1] + 1.0)  # what was drawn stays, but for the last
+    np.testing.assert_array_equal(running_mean(longer, np.append(values, 0.0), 100.0)[1][:-1], mean[:-1])
 
 
 def test_thinning_keeps_spikes_and_the_ends():
