@@ -1,10 +1,10 @@
 """Frames of a model's own run, labelled by CP2K: python benchmarks/make_learned.py RUN.h5md [--out assets/data].
 
 A loss can have a state of its own that its teacher does not have, and no frame of the teacher's runs tells it so. The
-first form of `water-best` had one: pairs of molecules 2.3 angstrom apart with a hydrogen between them, into which 64
-molecules at 300 K fell after 6 ps. Frames of that run, before and after, say what the teacher makes of it; a loss that
-is fitted to them too does not go there (docs/models.md). This is what `mldsim learn` does, by hand: no guard warns of
-that state. How the run came about, and what its frames became:
+form of `water-best`, fitted to such frames only, had one: pairs of molecules 2.3 angstrom apart with a hydrogen between
+them, into which 64 molecules at 300 K fell after 6 ps. Its doubt rose eightyfold there, but nobody looked. Frames of
+that run, before and after, say what the teacher makes of it; a loss that is fitted to them too does not go there
+(docs/models.md). This is a round of `mldsim learn`, by hand. How the run came about, and what its frames became:
 
     python benchmarks/make_models.py water-best --without-learned --folder build/first
     mldsim run --model build/first/water-best.json --time 12ps --every 100fs -o build/first/water_best_300K.h5md
