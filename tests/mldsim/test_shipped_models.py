@@ -125,7 +125,7 @@ def test_own_scope_without_a_curl_hardly_heats(start):
         simulation = start(name)
         simulation.advance(500)
         found = []
-        for _ in range(60):
+        for _ in range(200):
             simulation.advance(25)
             found.append(simulation.thermo().nonreciprocal_power)
         powers[name] = np.mean(found)
@@ -134,7 +134,7 @@ def test_own_scope_without_a_curl_hardly_heats(start):
 
 
 def test_the_models_that_are_run_know_their_doubt():
-    for name in ("water", "water-fast"):
+    for name in ("water", "water-fast", "water-best"):
         committee = load_model(name).committee
         assert committee is not None, name
         assert committee.witness is not None, name
