@@ -74,7 +74,7 @@ RECIPES = {
             order=3, n_channels=8, constant_channel=True, channel_steps=4, max_rank=2, n_radial=10, cutoff=6.0,
             ridge=1e-6,
         ),
-        purpose="The smallest force error of the losses here; a step takes twice as long as one of `water`.",
+        purpose="The smallest force error of the losses here; a step takes nearly twice as long as one of `water`.",
         stability=STABILITY,
         limits=LIMITS,
         bounded=True,
