@@ -3,10 +3,10 @@
     python benchmarks/make_models.py [NAME ...]
     python benchmarks/make_models.py --folder /tmp --train data_0 data_1 data_2 --holdout data_3 water-best
 
-Fitted on assets/data/cnnp_fit.h5, some also on cnnp_stretched.h5 and cnnp_learned.h5 there; the errors in the card are those on
-assets/data/cnnp_holdout.h5, whose frames come from the last fifth of each run and are never fitted. What the cards say
-of stability was measured with the commands in docs/models.md. The second form tries the settings on other frames: such
-models are not the shipped ones.
+Fitted on assets/data/cnnp_fit.h5, some also on cnnp_stretched.h5 and cnnp_learned.h5 there; the errors in the card are
+those on assets/data/cnnp_holdout.h5, whose frames come from the last fifth of each run and are never fitted. What the
+cards say of stability was measured with the commands in docs/models.md. The second form tries the settings on other
+frames: such models are not the shipped ones.
 """
 
 import argparse
@@ -39,8 +39,7 @@ class Recipe:
     stretched: bool = False
     """Whether frames with stretched bonds are fitted too."""
     learned: bool = False
-    """Whether frames of its own run are, see make_learned.py: with the channels of the fit without them, which are those
-    of water."""
+    """Whether frames of its own run are, see make_learned.py; with the channels of the fit without them."""
 
 
 THEORY = "CP2K C-NNP (Schran, Brezina, Marsalek 2020), a surrogate of revPBE0-D3"
@@ -71,7 +70,13 @@ RECIPES = {
     ),
     "water-best": Recipe(
         FitSettings(
-            order=3, n_channels=8, constant_channel=True, channel_steps=4, max_rank=2, n_radial=10, cutoff=6.0,
+            order=3,
+            n_channels=8,
+            constant_channel=True,
+            channel_steps=4,
+            max_rank=2,
+            n_radial=10,
+            cutoff=6.0,
             ridge=1e-6,
         ),
         purpose="The smallest force error of the losses here; a step takes nearly twice as long as one of `water`.",
@@ -112,7 +117,8 @@ def words(name: str) -> dict[str, str]:
     """What the card of a shipped model tells; of speed and report only what was measured of this very model."""
     recipe = RECIPES[name]
     more = "; assets/data/cnnp_stretched.h5: frames of these with some bonds stretched" if recipe.stretched else ""
-    more += "; assets/data/cnnp_learned.h5: frames of a run of the same form fitted to the others" if recipe.learned else ""
+    if recipe.learned:
+        more += "; assets/data/cnnp_learned.h5: frames of a run of the same form fitted to the others"
     told = {
         "purpose": recipe.purpose,
         "theory": THEORY,
@@ -137,7 +143,7 @@ def main() -> None:
     parser.add_argument("--holdout", type=Path, nargs="+", help="other frames to test on")
     parser.add_argument("--json", type=Path, help="write the errors to this file")
     parser.add_argument("--without-learned", action="store_true", help="leave out cnnp_learned.h5, with --folder")
-    parser.add_argument("--first", type=Path, metavar="FILE", help="what that made, where the others need it: saves a fit")
+    parser.add_argument("--first", type=Path, metavar="FILE", help="what that made: saves a fit")
     parser.add_argument("--cards", action="store_true", help="write the words of the cards anew, without a fit")
     options = parser.parse_args()
     elsewhere = (options.train is not None, options.holdout is not None)
