@@ -7,7 +7,8 @@
 A NAME is a run or a folder of runs: `own/water-own` is all of own/water-own/..., `own/water-own/1` is one run. Each run
 is one command, which is written beside its result into benchmarks/results/long_runs.json as soon as it ends, with the
 digest of the model that it was a run of. A run that stands there is not repeated unless its model has changed since, so
-the script can be stopped and started again. `goals.py` makes the table in docs/validation.md of it.
+the script can be stopped and started again; a run of 1 ns keeps checkpoints in build/long_runs and is gone on with from
+the last one. `goals.py` makes the table in docs/validation.md of it.
 
 The validation runs of seed 1 leave their page as docs/reports/MODEL.html; docs/validation.md lists them.
 
@@ -28,9 +29,13 @@ from typing import Any
 
 import shipped
 
+from mldsim.checkpoint import load_checkpoint
+
 RESULTS = shipped.LONG_RUNS
 SHARED = shipped.SHARED
 SEEDS = ("1", "2", "3")
+CHECKPOINTS = shipped.ROOT / "build" / "long_runs"
+"""Where runs of 1 ns keep how far they are; one stands for a run that was stopped."""
 
 NOT_KEPT = {"validate": ("output", "forces", "limits")}
 """What is dropped of the JSON of a command: where the report was, and what is the same for all runs of a model."""
@@ -122,9 +127,20 @@ def chosen(listed: Mapping[str, Run], names: Sequence[str]) -> list[str]:
     return [one for one in listed if not names or any(one == name or one.startswith(f"{name}/") for name in names)]
 
 
-def carry_out(command: Sequence[str], page: Path | None = None) -> dict[str, Any]:
+def gone_on_with(command: Sequence[str], checkpoint: Path) -> tuple[Sequence[str], dict[str, Any]]:
+    """A run that keeps checkpoints, from the last one if there is one, and what its result says of that."""
+    kept = ("--checkpoint", str(checkpoint), "--checkpoint-every", "10ps")
+    if not checkpoint.exists():
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        return (*command, *kept), {}
+    went = load_checkpoint(checkpoint).state.time / 1000.0
+    return ("mldsim", "run", "--resume", str(checkpoint), *command[-2:], *kept), {"went_on_from_ps": went}
+
+
+def carry_out(command: Sequence[str], page: Path | None = None, checkpoint: Path | None = None) -> dict[str, Any]:
     """Run a command and return its JSON object; one that fails gives its exit status. Its page is moved to `page`."""
     program = [sys.executable, "-m"] if command[0] == "mldsim" else [sys.executable]
+    command, told_besides = gone_on_with(command, checkpoint) if checkpoint else (command, {})
     with tempfile.TemporaryDirectory() as folder:
         words = [word.replace("FILE", str(Path(folder) / "output")) for word in command]
         words += ["--json"] if command[0] == "mldsim" else []
@@ -143,7 +159,7 @@ def carry_out(command: Sequence[str], page: Path | None = None) -> dict[str, Any
     if page is not None and "forces" in result:
         result["force_rmse_meV_A"] = result["forces"]["all"]["all"]["rmse"]
     dropped = NOT_KEPT.get(command[1], ())
-    return {"exit": done.returncode, **{key: value for key, value in result.items() if key not in dropped}}
+    return {"exit": done.returncode} | {key: value for key, value in result.items() if key not in dropped} | told_besides
 
 
 def shown(command: Sequence[str], folders: Sequence[Path | None]) -> str:
@@ -197,7 +213,11 @@ def main() -> None:
         if options.list or there:
             continue
         before = shipped.digest(run.model) if run.model else None  # the file may be replaced while the run lasts
-        keep(options.results, {name: {"command": command, "digest": before, **carry_out(run.command, page)}})
+        checkpoint = CHECKPOINTS / f"{name.replace('/', '_')}_{before}.h5" if name.endswith("/1ns") else None
+        result = {"command": command, "digest": before, **carry_out(run.command, page, checkpoint)}
+        keep(options.results, {name: result})
+        if checkpoint is not None:
+            checkpoint.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":
