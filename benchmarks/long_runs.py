@@ -159,7 +159,9 @@ def carry_out(command: Sequence[str], page: Path | None = None, checkpoint: Path
     if page is not None and "forces" in result:
         result["force_rmse_meV_A"] = result["forces"]["all"]["all"]["rmse"]
     dropped = NOT_KEPT.get(command[1], ())
-    return {"exit": done.returncode} | {key: value for key, value in result.items() if key not in dropped} | told_besides
+    return (
+        {"exit": done.returncode} | {key: value for key, value in result.items() if key not in dropped} | told_besides
+    )
 
 
 def shown(command: Sequence[str], folders: Sequence[Path | None]) -> str:

@@ -3,6 +3,7 @@
 import importlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -118,3 +119,21 @@ def test_results_of_several_files_are_put_together(goals: Any, tmp_path: Path) -
     for name, one in found.items():
         goals.long_runs.keep(tmp_path / "all.json", {name: one})
     assert goals.long_runs.read(tmp_path / "all.json") == found
+
+
+def test_a_long_run_that_was_stopped_is_gone_on_with(
+    goals: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command, checkpoint = ("mldsim", "run", "--time", "1ns", "-o", "FILE.h5md"), tmp_path / "runs" / "water.h5"
+    begun, told = goals.long_runs.gone_on_with(command, checkpoint)
+    assert begun[: len(command)] == command
+    assert begun[begun.index("--checkpoint") + 1] == str(checkpoint)
+    assert told == {}
+    checkpoint.touch()
+    monkeypatch.setattr(
+        goals.long_runs, "load_checkpoint", lambda _: SimpleNamespace(state=SimpleNamespace(time=4.0e5))
+    )
+    again, told = goals.long_runs.gone_on_with(command, checkpoint)
+    assert again[: again.index("-o")] == ("mldsim", "run", "--resume", str(checkpoint))  # with its own settings and end
+    assert again[again.index("--checkpoint") + 1] == str(checkpoint)
+    assert told == {"went_on_from_ps": 400.0}
