@@ -31,13 +31,15 @@ PEERS = {
 CLASSICAL = ("openmm", "lammps")
 
 ALIKE = (
-    "The search for neighbours inside the cutoff and their distances cost the same for all ranks, and rank 0 has "
-    "little besides: compare its rate with that of ranks 0-2 above. Vectors of this processor have 256 bits, not 512"
+    "Forces alone reach it (`kernels.py --molecules 512`). The search for neighbours inside the cutoff and their "
+    "distances cost the same for all ranks, and lists and motion take a quarter of such a step (`step_budget.py`). "
+    "Vectors of this processor have 256 bits, not 512"
 )
 
 REASONS = {
     "rank0": ALIKE,
     "own": ALIKE,
+    "wide": "This processor has vectors of 256 bits: twice as many functions are twice as many instructions here",
     "default": "The machine had other work (the load stands above), and two threads wait for the slower of them",
 }
 """Of a goal that was missed: what limits it, and how that was measured."""
