@@ -33,6 +33,10 @@ from mldsim.parameters import Parameters, Setup
 from mldsim.runner import Runner
 
 
+TOLD = 30
+"""Each so manieth look at the memory is told at once."""
+
+
 def live(seconds: float) -> None:
     """Let the window live for a while: the thread sleeps where there is nothing to do."""
     loop = QEventLoop()
@@ -82,9 +86,11 @@ def answers(window: MainWindow, times: int) -> list[float]:
 def memory(window: MainWindow, parts: int, seconds: float) -> None:
     """Print resident memory over so many parts, and how it grows: by a straight line through its later half."""
     rss, begun = [resident()], time.monotonic()
-    for _ in range(parts):
+    for part in range(1, parts + 1):
         live(seconds)
         rss.append(resident())
+        if part % TOLD == 0:  # so that a long one that is stopped has told something
+            print(f"  after {time.monotonic() - begun:.0f} s {rss[-1]:.0f} MB", flush=True)
     late = np.array(rss[len(rss) // 2 :])
     slope = np.polyfit(np.arange(len(late)) * seconds / 3600.0, late, 1)[0]
     frame = window.controller.frame
