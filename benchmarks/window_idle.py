@@ -32,7 +32,6 @@ from mldsim.messages import RunState
 from mldsim.parameters import Parameters, Setup
 from mldsim.runner import Runner
 
-
 TOLD = 30
 """Each so manieth look at the memory is told at once."""
 
