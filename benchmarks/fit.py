@@ -39,11 +39,10 @@ def timed(work: Callable[[], Any]) -> dict[str, float]:
 
 def measure(n_frames: int) -> None:
     """In a process of its own: one line of results for every line that comes in."""
-    # Here, because the version that is imported is that of PYTHONPATH.
-    from mldsim.inference import _wall, fit
+    # Here, because the version that is imported is that of PYTHONPATH; the first one has all this in one module.
+    from mldsim.inference import DesignMatrix, FitSettings, _wall, fit
     from mldsim.radial import water_basis
     from mldsim.readers import load_frames
-    from mldsim.regression import DesignMatrix, FitSettings
 
     settings = FitSettings(max_rank=2, n_radial=10, cutoff=5.0)
     systems = [system for system in load_frames(DATA) if len(system.symbols) == 192]
