@@ -312,7 +312,7 @@ def test_while_a_run_goes_on_what_has_changed_is_painted_and_little_more(plots, 
             seen[part.top() : part.bottom() + 1, part.left() : part.right() + 1] = True
         assert seen[y, x].all()
         narrow += where.boundingRect().width() < 0.1 * area.width()
-    assert narrow >= 2 if rows == 4000 else narrow == 0
+    assert narrow == (3 if rows == 4000 else 0)
 
 
 def test_a_plot_that_is_told_of_no_curves_is_painted_once_and_not_without_end(qtbot):
