@@ -130,11 +130,10 @@ class Overlay:
         painter.scale(scale, scale)
         width, height = width / scale, height / scale
         self._paint_marks(painter)
-        if part is None or part.intersects(QRectF(LEGEND_AREA)):
-            if isinstance(self.legend, KindLegend):
-                self._paint_kinds(painter, self.legend)
-            elif isinstance(self.legend, ScaleLegend):
-                self._paint_scale(painter, self.legend)
+        if isinstance(self.legend, KindLegend):
+            self._paint_kinds(painter, self.legend)
+        elif isinstance(self.legend, ScaleLegend):
+            self._paint_scale(painter, self.legend)
         if self.axes is not None and (part is None or part.intersects(QRectF(0, height - 96, 96, 96))):
             self._paint_axes(painter, self.axes, height)
         if self.message:

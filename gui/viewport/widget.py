@@ -558,12 +558,13 @@ class Viewport(QObject):
     ) -> Overlay:
         """What is written over a picture of so many pixels of the design.
 
-        `marks` are given where they are known already; without `legend`, that part is not painted.
+        `marks` are given where they are known already; `legend` says whether it can be seen.
         """
         if legend:
             self._legend = self._make_legend()
         axes = self.camera.rotation().T if self._show_axes else None
-        return Overlay(VIEW_COLOURS[self._theme], self._legend, axes, message, marks or self._marks(width, height))
+        shown = self._legend if legend else None
+        return Overlay(VIEW_COLOURS[self._theme], shown, axes, message, marks or self._marks(width, height))
 
     def _places(self) -> NDArray[np.float64]:
         """Picked agents, (n, 3) angstrom from the centre of the box: each in the image nearest to the one before."""
