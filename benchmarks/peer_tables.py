@@ -32,13 +32,13 @@ CLASSICAL = ("openmm", "lammps")
 
 ALIKE = (
     "Forces alone reach it (`kernels.py --molecules 512`). The search for neighbours inside the cutoff and their "
-    "distances cost the same for all ranks, and lists and motion take a quarter of such a step (`step_budget.py`). "
+    "distances cost the same for all ranks, and lists and motion take {part} of such a step (`step_budget.py`). "
     "Vectors of this processor have 256 bits, not 512"
 )
 
 REASONS = {
-    "rank0": ALIKE,
-    "own": ALIKE,
+    "rank0": ALIKE.format(part="a quarter"),
+    "own": ALIKE.format(part="a third"),
     "wide": "This processor has vectors of 256 bits: twice as many functions are twice as many instructions here",
     "default": "The machine had other work (the load stands above), and two threads wait for the slower of them",
 }
