@@ -223,7 +223,12 @@ def _try(install: str) -> None:
     except Exception as error:
         raise _Unusable(f"Numba's CUDA compiler is missing ({summary(error)}); install it with {install}.") from error
     try:
+        from mldsim.kernels import cuda_outbox
+    except Exception as error:
+        raise _Unusable(f"CuPy is missing ({summary(error)}); install it with {install}.") from error
+    try:
         cuda.run_test_kernel()
+        cuda_outbox.check()
     except Exception as error:
         raise _Unusable(f"the GPU did not run a test kernel ({summary(error)}).") from error
 

@@ -36,11 +36,16 @@ def _file_name(self: Any, number: int) -> str:  # noqa: ARG001 (Numba would coun
     return name
 
 
-# No part of Numba's promises: what is not there any more is left alone, and the test says so.
-if hasattr(bytecode.FunctionIdentity, "_unique_ids"):
+def draw_file_names(module: Any) -> None:
+    """Let a module of Numba's that files compiled code draw the numbers of its files."""
+    # No part of Numba's promises: what is not there any more is left alone, and the test says so.
+    if hasattr(getattr(module, "IndexDataCacheFile", None), "_data_name"):
+        module.IndexDataCacheFile._data_name = _file_name
+
+
+if hasattr(bytecode.FunctionIdentity, "_unique_ids"):  # as above
     bytecode.FunctionIdentity._unique_ids = itertools.count(secrets.randbits(48))
-if hasattr(numba_caching.IndexDataCacheFile, "_data_name"):
-    numba_caching.IndexDataCacheFile._data_name = _file_name
+draw_file_names(numba_caching)
 
 
 @cache
@@ -52,14 +57,14 @@ def _sources() -> str:
     return digest.hexdigest()
 
 
-def found_again(kernel: Callable[..., Any], *constants: int) -> Callable[..., Any]:
+def found_again(kernel: Callable[..., Any], *constants: int | str) -> Callable[..., Any]:
     """File the code of `kernel` under the source of all kernels and the constants that it was made for.
 
     Parameters
     ----------
     kernel : callable
-        Made by ``numba.njit(cache=True)``.
-    constants : int
+        Made by ``numba.njit(cache=True)`` or ``numba.cuda.jit(cache=True)``.
+    constants : int or str
         All that distinguishes it from others that the same source makes.
 
     Returns

@@ -17,22 +17,26 @@ All sums have a fixed order and nothing is added atomically, so that equal input
 The numbers of species, radial functions and ranks, and the arithmetic type, are constants of the compiled code.
 
 Arrays on the device are Numba's own: they also exist in Numba's simulator (NUMBA_ENABLE_CUDASIM=1), where these
-kernels are tested on machines without a GPU. CuPy arrays can be passed as well; nothing here needs CuPy.
+kernels are tested on machines without a GPU. CuPy's serve `kernels.cuda_outbox`.
 
 Importing this module imports Numba's CUDA target; ask `kernels.backend` first whether there is a device.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import math
 from collections.abc import Callable
 from functools import cache
+from importlib import metadata
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import config, cuda, types
 
 from mldsim.kernels import cubic, pair, radial
+from mldsim.kernels.caching import draw_file_names, found_again
 from mldsim.kernels.cuda_registers import INLINED, at, four, least, put_at, total
 from mldsim.kernels.neighbors import by_species
 from mldsim.kernels.waves import NUMBERS
@@ -57,7 +61,34 @@ SHARED_BYTES = 48 * 1024
 # keep their order, and comparisons with NaN stay honest.
 FAST = True
 
+COMPILER = ""
+"""Version of Numba's CUDA target, where that is a package of its own; Numba itself looks after its own version."""
+with contextlib.suppress(metadata.PackageNotFoundError):
+    COMPILER = metadata.version("numba-cuda")
+with contextlib.suppress(ImportError):
+    draw_file_names(importlib.import_module("numba.cuda.core.caching"))
+
 _on_device = cuda.jit(device=True, fastmath=FAST, **INLINED)
+
+
+def kernel_for(*made_for: Any, **options: Any) -> Callable[[Callable[..., None]], Any]:
+    """Decorator of CUDA kernels: what was compiled for a GPU is found again at the next start.
+
+    Parameters
+    ----------
+    made_for : int or type
+        All numbers and types that distinguish it from others that the same source makes.
+    options
+        Of ``numba.cuda.jit``.
+    """
+
+    def made(function: Callable[..., None]) -> Any:
+        numbers = (number if isinstance(number, int) else np.dtype(number).name for number in made_for)
+        return found_again(cuda.jit(fastmath=FAST, cache=True, **options)(function), *numbers, COMPILER)
+
+    return made
+
+
 _quadrupole, _quadrupole_slopes = _on_device(pair.quadrupole), _on_device(pair.quadrupole_slopes)
 _octupole, _octupole_slopes = _on_device(pair.octupole), _on_device(pair.octupole_slopes)
 
@@ -412,7 +443,7 @@ def kernels(n_species: int, n_radial: int, max_rank: int, n_hops: int, real: Any
     gradients_of = gradients_of_one(n_species, n_radial, max_rank, real)
     force_on = force_on_one(n_species, n_radial, max_rank, n_hops, False, real)
 
-    @cuda.jit(fastmath=FAST)
+    @kernel_for(n_species, n_radial, max_rank, real)
     def gradients(  # type: ignore[no-untyped-def]
         local, species, shift, ends, entries, cutoff, start, per_row, table, linear, quadratic, wall_radius,
         wall_energy, losses, gradient, closest, kept_fields,
@@ -422,7 +453,7 @@ def kernels(n_species: int, n_radial: int, max_rank: int, n_hops: int, real: Any
             wall_radius, wall_energy, losses, gradient, closest, kept_fields,
         )  # fmt: skip
 
-    @cuda.jit(fastmath=FAST)
+    @kernel_for(n_species, n_radial, max_rank, n_hops, real)
     def forces(  # type: ignore[no-untyped-def]
         local, species, shift, ends, entries, cutoff, start, per_row, table, gradient, wall_radius, wall_force, both,
         numbers, pulls, distant, result,
@@ -594,7 +625,7 @@ def cubic_kernel(n_species: int, n_radial: int, max_rank: int, n_channels: int, 
     """The CUDA kernel of the cubic part, a block for each agent."""
     cubic_of = cubic_of_one(n_species, n_radial, max_rank, n_channels, real)
 
-    @cuda.jit(fastmath=FAST)
+    @kernel_for(n_species, n_radial, max_rank, n_channels, real)
     def add_cubic(  # type: ignore[no-untyped-def]
         species, fields, channels, offsets, tightness, tensors, losses, gradient, numbers, slopes
     ):
@@ -702,7 +733,7 @@ def hop_kernel(n_species: int, n_radial: int, n_channels: int, real: Any) -> Any
     """The CUDA kernel of the hops, a block for each agent."""
     hops_of = hops_of_one(n_species, n_radial, n_channels, real)
 
-    @cuda.jit(fastmath=FAST)
+    @kernel_for(n_species, n_radial, n_channels, real)
     def add_hops(  # type: ignore[no-untyped-def]
         local, species, shift, ends, entries, cutoff, start, per_row, table, numbers, by_number, by_function, losses,
         slopes, pulls,
@@ -755,7 +786,7 @@ def give_back_kernel(n_species: int, n_radial: int, n_channels: int, real: Any) 
     """The CUDA kernel that brings slopes by the channels of rank 0 back to the fields, a block for each agent."""
     give_back_of = give_back_of_one(n_species, n_radial, n_channels, real)
 
-    @cuda.jit(fastmath=FAST)
+    @kernel_for(n_species, n_radial, n_channels, real)
     def give_back(species, channels, tightness, numbers, slopes, gradient):  # type: ignore[no-untyped-def]
         give_back_of(cuda.blockIdx.x, species, channels, tightness, numbers, slopes, gradient)
 
@@ -872,17 +903,17 @@ def wave_kernels(n_species: int, real: Any) -> tuple[Any, Any, Any]:
     """The CUDA kernels of the long-range part: a thread for each slot, a block for each wave vector, for each slot."""
     tabulate_one, sum_up_one, give_one = waves_of_one(n_species, real)
 
-    @cuda.jit(fastmath=FAST)
+    @kernel_for(n_species, real)
     def tabulate(local, per_length, numbers, agents, phases, charges):  # type: ignore[no-untyped-def]
         q = cuda.blockIdx.x * THREADS + cuda.threadIdx.x
         if q < agents.shape[0]:
             tabulate_one(q, local, per_length, numbers, agents, phases, charges)
 
-    @cuda.jit(fastmath=FAST)
+    @kernel_for(n_species, real)
     def sum_up(n, begins, phases, charges, coupling, potentials):  # type: ignore[no-untyped-def]
         sum_up_one(cuda.blockIdx.x, n, begins, phases, charges, coupling, potentials)
 
-    @cuda.jit(fastmath=FAST)
+    @kernel_for(n_species, real)
     def give(  # type: ignore[no-untyped-def]
         species, per_length, n, agents, phases, charges, taken, potentials, losses, slopes, distant
     ):

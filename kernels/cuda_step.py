@@ -27,11 +27,10 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import cuda
+from numba import config, cuda
 
 from mldsim.kernels import cuda as passes
 from mldsim.kernels import nose_hoover
-from mldsim.kernels.cuda import FAST
 from mldsim.kernels.cuda_registers import before, four, least, limited, most, total
 from mldsim.kernels.noise import normal_and_squares, three_normals
 
@@ -512,7 +511,7 @@ def step_kernel(form: Form) -> Any:
                 account[DRAWS] += 1.0
             _conclude(account, kinetic, px, py, pz, loss, noise, nearest, longest, more)
 
-    @cuda.jit(fastmath=FAST, **limited(REGISTERS))
+    @passes.kernel_for(*form, **limited(REGISTERS))
     def steps(  # type: ignore[no-untyped-def]
         task, wanted, begun, account, places, masses, integers, cells, parts, ends, entries, watched, sums, local,
         shift, cutoff, start, per_row, table, linear, quadratic, wall_radius, wall_energy, wall_force, losses, gradient,
@@ -647,12 +646,14 @@ def step_kernel(form: Form) -> Any:
 def ready(kernel: Any, arguments: tuple[Any, ...], most: int) -> Any:
     """The kernel compiled for these arguments and configured for as many blocks as the device holds, at most `most`.
 
-    Compiles; raises whatever Numba and the driver raise.
+    Compiles what no earlier start has; raises whatever Numba and the driver raise.
     """
-    special = kernel.specialize(*arguments)
-    definition = next(iter(special.overloads.values()), None) or special.overloads[None]
+    if config.ENABLE_CUDASIM:
+        definition = kernel.overloads[None]
+    else:
+        definition = kernel.compile(tuple(kernel.typeof_pyval(argument) for argument in arguments))
     blocks = min(most, definition.max_cooperative_grid_blocks(passes.THREADS))
-    return special[max(blocks, 1), passes.THREADS]
+    return kernel[max(blocks, 1), passes.THREADS]
 
 
 def room(shape: tuple[int, ...], real: Any) -> Any:

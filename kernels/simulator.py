@@ -2,12 +2,15 @@
 
 *Sure*: threads that asked for a shared array at the same time were given one each. *Quick*: the threads of a block wait
 for each other at a barrier; before, the main thread asked them in a loop whether they wait, and took most of the time.
+
+`cupy` and `empty_pinned` are NumPy's in the place of what `kernels.cuda_outbox` takes from CuPy.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -53,3 +56,44 @@ def _wait_for_all(self: Any) -> None:
 kernelapi.FakeCUDAShared.array = _shared_array
 kernel.BlockManager.run = _run_block
 kernel.BlockThread.syncthreads = _wait_for_all
+
+
+class _Stream:
+    """Does at once what it is asked for; arguments are CuPy's."""
+
+    null: Any = None
+
+    def __init__(self, *, non_blocking: bool) -> None:
+        pass
+
+    def wait_event(self, event: _Event) -> None:
+        event.synchronize()
+
+
+class _Event:
+    def __init__(self, *, disable_timing: bool) -> None:  # noqa: ARG002
+        self._recorded = False
+
+    def record(self, stream: _Stream | None) -> None:  # noqa: ARG002
+        self._recorded = True
+
+    def synchronize(self) -> None:
+        """Nothing to wait for; but nobody waits for what was not begun."""
+        if not self._recorded:
+            raise RuntimeError("An event that was not recorded is waited for.")
+
+
+def _seen(array: Any) -> np.ndarray:
+    """The numbers of an array of the simulator themselves, not a copy."""
+    return np.asarray(getattr(array, "_ary", array))
+
+
+def _arrived(array: np.ndarray, stream: _Stream, *, out: np.ndarray, blocking: bool) -> np.ndarray:  # noqa: ARG001
+    out[...] = array
+    return out
+
+
+empty_pinned = np.empty
+cupy = SimpleNamespace(
+    asarray=_seen, empty=np.empty, asnumpy=_arrived, cuda=SimpleNamespace(Stream=_Stream, Event=_Event)
+)

@@ -1,8 +1,9 @@
 """Steps of time that stay on the GPU (`kernels.cuda_step`), and the way between its memory and a run's arrays.
 
 State, forces and list live on the device until somebody asks for them. A portion of steps is one launch; what comes
-back from it is one small array: accounts, thermostat, and whether a guard has tripped. While a hand pulls, steps are
-taken on the CPU with forces from the GPU.
+back from it is one small array: accounts, thermostat, and whether a guard has tripped. Copies of a moment, for frames
+and for what a guard goes back to, leave beside the steps that follow (`kernels.cuda_outbox`). While a hand pulls, steps
+are taken on the CPU with forces from the GPU.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from mldsim.errors import DeviceLost
 from mldsim.evaluator import Evaluation, Evaluator, faults
 from mldsim.kernels import motion
 from mldsim.loss import LossModel, Scope
-from mldsim.stepper import Forces, HostStepper, Observed, Run, Stepper
+from mldsim.stepper import Copied, Forces, HostStepper, Observed, Run, Stepper
 from mldsim.thermostats import CSVR, Langevin, NoseHooverChain
 
 LONGEST_LAUNCH = 0.2
@@ -51,7 +52,7 @@ class DeviceStepper:
     """
 
     def __init__(self, run: Run, forces: Evaluator, model: LossModel) -> None:
-        from mldsim.kernels import cuda_step
+        from mldsim.kernels import cuda_outbox, cuda_step
 
         self._kernels, self._run, self._forces = cuda_step, run, forces
         self._host = HostStepper(run, forces, model)
@@ -81,6 +82,7 @@ class DeviceStepper:
         self._ahead = False  # the host's arrays are older than the device's
         self._at_once = 1
         with faults():
+            self._aside, self._outbox = cuda_outbox.aside, cuda_outbox.Outbox()
             put, room = forces.put, cuda_step.room
             self._on_device = put(account)
             self._places = room((4, n_agents, 3), np.float64)
@@ -133,6 +135,24 @@ class DeviceStepper:
             self._places[1].copy_to_host(state.velocities)
             self._run.evaluation = self._fetch_evaluation(arrays)
         self._ahead = False
+
+    def copy(self, *, evaluated: bool = True) -> Callable[[], Copied]:
+        if self._stale:
+            return self._host.copy(evaluated=evaluated)
+        arrays, aside, order = self._arrays, self._aside, self._integers[4]
+        with faults():
+            found = [aside(self._places[:2])]
+            if evaluated:
+                found += [aside(arrays["losses"], order), aside(arrays["forces"], order)]
+            parcel = self._outbox.send(*found)
+
+        def wait() -> Copied:
+            with faults():
+                (positions, velocities), *rest = parcel.open()
+            losses, forces = rest or (np.empty(0), np.empty((0, 3)))
+            return Copied(positions, velocities, losses, forces)
+
+        return wait
 
     def forget(self) -> None:
         self._stale, self._ahead = True, False

@@ -46,7 +46,7 @@ from mldsim.loss import LossModel, Scope, load_model
 from mldsim.molecules import molecules_of
 from mldsim.parameters import DeviceKind, Parameters, Setup
 from mldsim.state import State
-from mldsim.stepper import Forces, HostStepper, Limits, Observed, Run, Stepper
+from mldsim.stepper import Copied, Forces, HostStepper, Limits, Observed, Run, Stepper
 from mldsim.thermostats import Thermostat, degrees_of_freedom, make_thermostat
 from mldsim.water import read_structure, water_box
 
@@ -97,12 +97,11 @@ MakeForces = Callable[[LossModel, State], Forces]
 MakeStepper = Callable[[Run, Forces, LossModel], Stepper]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Snapshot:
-    """All that changes in a run, on arrays that are used again and again."""
+    """All that changes in a run, at one moment; the arrays may still be on their way (`stepper.Stepper.copy`)."""
 
-    positions: Array
-    velocities: Array
+    arrays: Callable[[], Copied]
     step: int
     time: float
     draws: int
@@ -111,17 +110,13 @@ class _Snapshot:
     target: float
     booked: float
 
-    @classmethod
-    def empty(cls, state: State) -> _Snapshot:
-        """Room for a state of this size."""
-        arrays = np.empty_like(state.positions), np.empty_like(state.velocities)
-        return cls(*arrays, 0, 0.0, 0, None, (), 0.0, 0.0)
-
-    def take(self, state: State, thermostat: Thermostat, booked: float) -> None:
-        self.positions[:], self.velocities[:] = state.positions, state.velocities
-        self.step, self.time, self.draws = state.step, state.time, state.draws
-        self.generator = state.rng.bit_generator.state
-        self.thermostat, self.target, self.booked = thermostat.variables, thermostat.temperature, booked
+    def arrives(self) -> bool:
+        """Wait for the arrays; whether the device that sends them is still there."""
+        try:
+            self.arrays()
+        except DeviceLost:
+            return False
+        return True
 
 
 class Simulation:
@@ -163,8 +158,9 @@ class Simulation:
         self._setup = setup
         self._parameters = parameters
         self._fitted = model
+        self._older: _Snapshot
+        self._newer: _Snapshot
         model = parameters.loss.of(model)
-        self._older, self._newer = _Snapshot.empty(state), _Snapshot.empty(state)
         self._adopt(model, state.copy(), self._make_forces(model, state))
         refusal = self._trouble()
         if refusal is not None:
@@ -256,13 +252,14 @@ class Simulation:
     def _leave_device(self, lost: DeviceLost) -> int:
         """Go on on the CPU from the last state that is known to be good; returns how many steps before it is."""
         reached = self._run.state.step
+        good = self._newer if self._newer.arrives() else self._older
         self._setup = replace(self._setup, device=DeviceKind.CPU)
         self._make_forces = self._given_forces or _device_forces(self._setup)
         self._make_stepper = HostStepper
         self._forces = self._make_forces(self._model, self._run.state)
-        self._forces.device_reason = f"{lost} The run goes on on the CPU, from {units.format_time(self._newer.time)}."
+        self._forces.device_reason = f"{lost} The run goes on on the CPU, from {units.format_time(good.time)}."
         self._stepper = HostStepper(self._run, self._forces, self._model)
-        self._return_to(self._newer)
+        self._return_to(good)
         self._forget_snapshots()
         return reached - self._run.state.step
 
@@ -285,6 +282,10 @@ class Simulation:
 
     def thermo(self) -> ThermoRow:
         """Instantaneous observables."""
+        return self._row(self.evaluation.losses)
+
+    def _row(self, losses: Array) -> ThermoRow:
+        """The same, where the losses of the agents are known."""
         kinetic, loss, power = self._observe()
         own = self._model.scope is Scope.OWN
         return ThermoRow(
@@ -299,29 +300,43 @@ class Simulation:
             else kinetic + loss + self._spring_energy() + self._thermostat.energy + self._booked,
             heat=self._heat_before + self._thermostat.heat,
             nonreciprocal_power=power,
-            oxygen_loss=self._mean_loss("O"),
-            hydrogen_loss=self._mean_loss("H"),
+            oxygen_loss=self._mean(losses, "O"),
+            hydrogen_loss=self._mean(losses, "H"),
         )
 
-    def _mean_loss(self, symbol: str) -> float:
-        """Mean over the agents of a species, eV; NaN where there are none."""
+    def _mean(self, losses: Array, symbol: str) -> float:
+        """Mean loss of the agents of a species, eV; NaN where there are none."""
         agents = self._agents_of.get(symbol)
-        return math.nan if agents is None or not len(agents) else float(self.evaluation.losses[agents].mean())
+        return math.nan if agents is None or not len(agents) else float(losses[agents].mean())
 
     def frame(self) -> Frame:
         """A snapshot of the present state, in arrays of its own."""
-        state, evaluation = self._state, self.evaluation
+        copied = self._copy()
+        try:
+            positions, velocities, losses, forces = copied()
+        except DeviceLost as lost:
+            self.advance(self._leave_device(lost))
+            positions, velocities, losses, forces = self._copy()()
+        state = self._run.state
         return Frame(
             step=state.step,
             time=state.time,
             box=state.box.copy(),
-            positions=state.positions.copy(),
-            velocities=state.velocities.copy(),
-            forces=evaluation.forces.copy(),
-            losses=evaluation.losses.copy(),
-            thermo=self.thermo(),
+            positions=positions,
+            velocities=velocities,
+            forces=forces,
+            losses=losses,
+            thermo=self._row(losses),
             pull=self._pull_now(),
         )
+
+    def _copy(self, *, evaluated: bool = True) -> Callable[[], Copied]:
+        """Begin to copy the present moment, see `stepper.Stepper.copy`."""
+        try:
+            return self._stepper.copy(evaluated=evaluated)
+        except DeviceLost as lost:
+            self.advance(self._leave_device(lost))
+            return self._stepper.copy(evaluated=evaluated)
 
     def _spring_energy(self) -> float:
         spring = self._run.spring
@@ -552,7 +567,7 @@ class Simulation:
             self._forces = forces
             self._run = Run(state, evaluation, self._thermostat, watched_bonds(state), self._run.limits)
             self._stepper = self._make_stepper(self._run, forces, self._model)
-            self._older, self._newer = _Snapshot.empty(state), _Snapshot.empty(state)
+            self._forget_snapshots()
             self._descent = None
             self._fit_topology(state)
             self._change_thermostat()
@@ -666,7 +681,6 @@ class Simulation:
         """
         state = self._start.copy()
         self._parameters = self._parameters.begun_at(state.time)
-        self._older, self._newer = _Snapshot.empty(state), _Snapshot.empty(state)
         self._adopt(self._model, state, self._make_forces(self._model, state))
 
     def go_to(self, frame: Frame) -> None:
@@ -844,16 +858,34 @@ class Simulation:
         names = [f"{state.symbols[state.species[agent]]} {agent}" for agent in (i, j)]
         return f"Agents {names[0]} and {names[1]} came as close as {distance:.2f} Å"
 
+    def _snapshot(self) -> _Snapshot:
+        """Of the present moment."""
+        arrays = self._copy(evaluated=False)  # first: it may find that the device is lost
+        state, thermostat = self._run.state, self._thermostat
+        return _Snapshot(
+            arrays, state.step, state.time, state.draws, state.rng.bit_generator.state, thermostat.variables,
+            thermostat.temperature, self._booked + self._spring_energy(),
+        )  # fmt: skip
+
     def _keep_snapshot(self) -> None:
-        state = self._state  # may have to be fetched, and that may fail
-        self._older, self._newer = self._newer, self._older
-        self._newer.take(state, self._thermostat, self._booked + self._spring_energy())
+        """The newer one, which has had time to arrive, becomes the older one, which is sure to be there."""
+        try:
+            self._newer.arrays()
+        except DeviceLost as lost:
+            self.advance(self._leave_device(lost))
+        newest = self._snapshot()
+        self._older, self._newer = self._newer, newest
         self._steps_since_snapshot = 0
 
     def _forget_snapshots(self) -> None:
         """Nothing before this moment will be gone back to."""
-        for snapshot in (self._older, self._newer):
-            snapshot.take(self._state, self._thermostat, self._booked + self._spring_energy())
+        only = self._snapshot()
+        try:
+            only.arrays()
+        except DeviceLost as lost:
+            self.advance(self._leave_device(lost))
+            only = self._snapshot()
+        self._older, self._newer = only, only
         self._steps_since_snapshot = 0
 
     def _go_back(self, trouble: str) -> None:
@@ -868,7 +900,7 @@ class Simulation:
     def _return_to(self, good: _Snapshot) -> None:
         state = self._run.state
         self._run.spring = None  # its energy then is booked in the snapshot
-        state.positions[:], state.velocities[:] = good.positions, good.velocities
+        state.positions[:], state.velocities[:] = good.arrays()[:2]
         state.step, state.time, state.draws = good.step, good.time, good.draws
         state.rng.bit_generator.state = good.generator
         self._thermostat.temperature = good.target

@@ -106,6 +106,23 @@ class Observed(NamedTuple):
     power: float
 
 
+class Copied(NamedTuple):
+    """State and evaluation at one moment, in arrays that nobody changes any more.
+
+    Attributes
+    ----------
+    positions, velocities : (n_agents, 3) float64, angstrom and angstrom/fs
+    losses : (n_agents,) float64, eV
+    forces : (n_agents, 3) float64, eV/angstrom
+        Both empty where they were not asked for.
+    """
+
+    positions: Array
+    velocities: Array
+    losses: Array
+    forces: Array
+
+
 class Stepper(Protocol):
     """Takes the steps of one run."""
 
@@ -133,6 +150,27 @@ class Stepper(Protocol):
 
     def fetch(self) -> None:
         """Bring state and evaluation of the run up to date; raises `DeviceLost`."""
+        ...
+
+    def copy(self, *, evaluated: bool = True) -> Callable[[], Copied]:
+        """Begin to copy the present moment, and go on.
+
+        Parameters
+        ----------
+        evaluated : bool
+            With losses and forces.
+
+        Returns
+        -------
+        callable
+            Waits for the copy and returns it; what it has returned once it returns again, whatever becomes of the
+            device.
+
+        Raises
+        ------
+        DeviceLost
+            As does the callable.
+        """
         ...
 
     def forget(self) -> None:
@@ -178,6 +216,12 @@ class HostStepper:
 
     def fetch(self) -> None:
         """Nothing: the arrays of the run are the ones that steps change."""
+
+    def copy(self, *, evaluated: bool = True) -> Callable[[], Copied]:
+        state, evaluation = self._run.state, self._run.evaluation
+        losses, forces = (evaluation.losses, evaluation.forces) if evaluated else (np.empty(0), np.empty((0, 3)))
+        copied = Copied(state.positions.copy(), state.velocities.copy(), losses.copy(), forces.copy())
+        return lambda: copied
 
     def forget(self) -> None:
         """Nothing."""

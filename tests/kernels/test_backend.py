@@ -9,12 +9,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-import mldsim
+import mldsim.kernels
 from mldsim.kernels import backend
 
 
@@ -122,6 +123,20 @@ def test_a_missing_compiler_is_told_with_the_extra_to_install(
     assert backend.choose("auto").kind == "cpu"
 
 
+def test_missing_cupy_is_told_with_the_extra_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    drive(monkeypatch, FakeDriver())
+    cuda = pytest.importorskip("mldsim.kernels.cuda", exc_type=ImportError)
+    monkeypatch.setattr(cuda, "compile_test_kernel", lambda: None)
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    monkeypatch.delitem(sys.modules, "mldsim.kernels.cuda_outbox", raising=False)
+    monkeypatch.delattr(mldsim.kernels, "cuda_outbox", raising=False)
+    reason = backend.probe()[0].reason
+    assert reason.startswith("CuPy is missing (ModuleNotFoundError")
+    assert reason.endswith("install it with pip install 'mldsim[cuda13]'.")
+    assert is_a_sentence(reason)
+    assert backend.choose("auto").kind == "cpu"
+
+
 def test_a_gpu_that_runs_nothing_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> None:
         raise RuntimeError("it computed wrong numbers")
@@ -130,6 +145,7 @@ def test_a_gpu_that_runs_nothing_is_not_chosen(monkeypatch: pytest.MonkeyPatch) 
     cuda = pytest.importorskip("mldsim.kernels.cuda", exc_type=ImportError)
     monkeypatch.setattr(cuda, "compile_test_kernel", lambda: None)
     monkeypatch.setattr(cuda, "run_test_kernel", broken)
+    monkeypatch.setattr(mldsim.kernels, "cuda_outbox", SimpleNamespace(check=lambda: None), raising=False)
     assert backend.choose("auto").kind == "cpu"
     assert "did not run a test kernel (RuntimeError: it computed wrong numbers)." in backend.probe()[0].reason
 

@@ -82,7 +82,9 @@ def compared(name: str, steps: int) -> dict[str, object]:
     ]
     columns = stepper._box[ENTRIES].shape[1]
     run._run.limits = replace(run._run.limits, bond=0.1)
+    coming = stepper.copy()
     halted = stepper.advance(5, 0.25, lambda: "a bond")
+    copied = coming()
     again = Simulation(state, model, parameters, runs[1][0].setup)
     again.advance(steps)
     same = again.frame()
@@ -93,6 +95,7 @@ def compared(name: str, steps: int) -> dict[str, object]:
         "moved": largest_difference(frame.positions, state.positions),
         "columns": columns,
         "halted": halted,
+        "copied": all(np.array_equal(getattr(copied, what), getattr(frame, what)) for what in copied._fields),
         "portions": bool(np.array_equal(same.positions, frame.positions) and np.array_equal(same.forces, frame.forces)),
         **difference,
     }

@@ -35,6 +35,7 @@ def check(found: dict[str, Any], error: float) -> None:
     assert found["moved"] > 1e-3
     for what in ("positions", "velocities", "losses", "forces", "row"):
         assert found[what] < error, what
+    assert found["copied"], "a copy must be of the moment when it was asked for, whatever is done meanwhile"
     assert found["portions"], "steps in one launch and in several must give the same bits"
 
 

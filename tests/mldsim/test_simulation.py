@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -383,6 +384,17 @@ class Failing(HostStepper):
     def observe(self):
         self.use()
         return super().observe()
+
+    def copy(self, *, evaluated=True):
+        self.use()
+        arrive = super().copy(evaluated=evaluated)
+
+        @cache  # what has arrived is there
+        def wait():
+            self.use()
+            return arrive()
+
+        return wait
 
 
 def on_a_gpu(good_for, **parameters):
