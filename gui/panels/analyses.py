@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QHBoxLayout, QListWidget, QListWidgetItem, QVBoxLa
 from mldsim.analysis.statistics import Curve
 from mldsim.averages import Findings, Measured
 from mldsim.gui import theme
-from mldsim.gui.panels.fields import Line, claims
+from mldsim.gui.panels.fields import Line, Paragraph, claims
 from mldsim.gui.panels.panel import is_seen, push_button
 from mldsim.gui.plots.curves import CurvePlot
 from mldsim.gui.plots.plot import Pen
@@ -74,7 +74,8 @@ class AnalysesPanel(QWidget):
             button.clicked.connect(lambda _=False, asked=asked: asked())
             self.plot.head.addWidget(button)
         self.plot.export_asked.connect(self.export_asked)
-        self.text = Line()
+        self.text = Paragraph()
+        self.text.setProperty("dim", False)
         self.about = Line(dim=True)
         for line in (self.text, self.about):
             line.setContentsMargins(10, 0, 8, 0)
@@ -139,7 +140,7 @@ class AnalysesPanel(QWidget):
         self.restart.setEnabled(one is not None)
         if one is None:
             self.plot.show_curves("", "", {}, message=found.comparison)
-            self.text.say("")
+            self.text.setText("")
             self.about.say("")
             return
         curves: dict[str, Curve] = {}
@@ -155,7 +156,7 @@ class AnalysesPanel(QWidget):
             about += f" {found.lost} samples could not be taken in time."
         if found.part < 1.0:
             about = f"{100 * found.part:.0f} % of the trajectory. {about}"
-        self.text.say(one.text)
+        self.text.setText(one.text)
         self.about.say(about, f"{about} {found.source}")
 
     def _preview(self, one: Measured) -> QIcon:

@@ -320,8 +320,7 @@ class LossPanel(QWidget):
     def _show_pairs(self, model: LossModel, a: int) -> None:
         seen = self._seen
         self.text.say(
-            f"One more neighbour of {model.symbols[a]}: by the linear part, and by {_parts(model)} in the surroundings "
-            "now, with spread."
+            f"One more neighbour of {model.symbols[a]}: by the linear part, and by {_parts(model)} where it is now, with spread."
         )
         for b, plot in enumerate(self.pairs):
             plot.setVisible(b < len(model.symbols))
@@ -370,16 +369,16 @@ class LossPanel(QWidget):
                 chart.show_matrix(f"rank {rank}", "eV", model.quadratic[a, rank], model.symbols, names)
                 largest = max(largest, chart.largest)
         self.text.say(
-            f"W of {model.symbols[a]}, neighbours' functions from near to far: blue lowers the loss, orange raises it; "
-            f"colour by the root, largest entry {largest:.3g} eV."
+            f"W of {model.symbols[a]}, functions from near to far: blue lowers, orange raises; by the root, up to {largest:.3g} eV."
         )
 
     def _show_sensitivities(self, model: LossModel) -> None:
         seen = self._seen
         self.text.say(
-            "How much of a loss moves with each invariant, by where its function φ peaks: mean response times the "
-            "spread of the invariant; the band is the spread of the response."
-            + (f" By {_parts(model)}." if _distant(model) else "")
+            "How much each invariant moves a loss, by where its function peaks; the band is the spread."
+            + (f" By {_parts(model)}." if _distant(model) else ""),
+            "Mean response of the loss to the invariant times the spread of the invariant; the band is the spread of "
+            "the response.",
         )
         for a, plot in enumerate(self.effects):
             plot.setVisible(a < len(model.symbols))

@@ -1,6 +1,7 @@
 """The panel of analyses: what is measured, beside its reference, with units and errors, and why where it is not."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -50,7 +51,7 @@ def test_a_run_is_shown_beside_its_reference_with_units_and_errors(panel):
         assert y.max() == pytest.approx(height, abs=0.02)
         assert panel.plot.band_drawn(name)
     assert panel.plot._labels == ("r (Å)", "g(O-O)")
-    assert "2.60 ± 0.05" in panel.text.words
+    assert "2.60 ± 0.05" in panel.text.text()
     assert "3 ps" in panel.about.words
     assert "150 frames" in panel.about.words
     assert "in full" in panel.about.toolTip()
@@ -134,9 +135,22 @@ def test_nothing_is_cut_off_at_the_smallest_window(panel):
         assert button.x() + button.width() <= panel.width()
     assert panel.plot._graph.height() >= 80
     long = "a very long sentence " * 30
-    panel.text.say(long)
-    assert panel.text.text().endswith("…")
-    assert panel.text.toolTip() == long
+    panel.about.say(long)
+    assert panel.about.text().endswith("…")
+    assert panel.about.toolTip() == long
+
+
+def test_what_was_found_is_never_cut_off(panel, qapp):
+    """The last words are the difference from the reference."""
+    panel.resize(600, 190)
+    one = findings()
+    told = "First peak 2.65 ± 0.07 at 2.827 ± 0.008 Å (reference 2.59 ± 0.03 at 2.811 ± 0.005 Å); mean |difference| 0.020"
+    panel.show_findings(replace(one, analyses=(replace(one.analyses[0], text=told), *one.analyses[1:])))
+    panel.show()
+    qapp.processEvents()
+    assert panel.text.text() == told
+    assert panel.text.height() >= panel.text.heightForWidth(panel.text.width())
+    assert panel.plot._graph.height() >= 80
 
 
 def test_a_table_has_both_curves_with_units_and_errors(panel, home):
