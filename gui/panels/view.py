@@ -191,6 +191,7 @@ class ViewPanel(Panel):
             box.setToolTip(f"The value at the {what} end of the colour scale")
             box.setAccessibleName(f"{what.capitalize()} end of the colour scale")
             box.asked.connect(self._on_end)
+            box.setMinimumWidth(60)  # not that of the largest number: the dock would be too narrow for two of them
             ends.addWidget(box, 1)
         self.column.addWidget(self._ends)
         self.backwards = Tick("Reversed", "The high end gets the colour of the low one")

@@ -547,6 +547,29 @@ def test_nothing_is_clipped(open_window, size, monkeypatch):
     assert window.viewport.widget.width() >= size[0] // 2
 
 
+def test_no_panel_at_the_side_is_wider_than_its_dock(open_window):
+    """With all that they can hold: a fixed range in the longest unit, a dihedral and its agents."""
+    desk = open_window(paused=True, size=(1280, 720))
+    window = desk.window
+    desk.wait(lambda: window.controller.frame is not None)
+    window.picks.pick((4, 3, 5, 6))
+    for colouring in (Colouring.LOSS, Colouring.GRADIENT, Colouring.SPEED, Colouring.DOUBT):
+        window.set_colouring(colouring)
+        window.set_scale(Scale(ColourMap.MAGMA, (-1234.5, 1234.5)))
+        for dock, panel in (
+            (window._panel_dock, window.panel),
+            (window._view_dock, window.view_panel),
+            (window._agents_dock, window.agents_panel),
+        ):
+            dock.raise_()
+            desk.qtbot.wait(50)
+            assert panel.isVisible()
+            assert panel.widget().width() <= panel.viewport().width(), dock.windowTitle()
+        for box in (window.view_panel.low, window.view_panel.high):
+            needed = box.fontMetrics().horizontalAdvance(box.text()) + 12
+            assert needed <= box.width(), box.text()
+
+
 def test_both_themes_can_be_read():
     for colours in theme.COLOURS.values():
         for foreground in (colours.text, colours.dim, colours.accent, colours.error, colours.warning):
