@@ -22,6 +22,10 @@ else:
     import cupy  # type: ignore[no-redef]
     from cupyx import empty_pinned  # type: ignore[no-redef]
 
+PINNED_FROM = 1 << 20
+"""Bytes of an array that stays in pinned memory. Smaller ones are copied out of it, which costs little: a run that is
+looked back on keeps thousands of frames, and memory that is pinned cannot be paged out."""
+
 
 def aside(array: Any, rows: Any | None = None) -> Any:
     """A copy of a device array on the device, as float64.
@@ -49,12 +53,13 @@ class Parcel:
         self._open = False
 
     def open(self) -> tuple[NDArray[Any], ...]:
-        """The arrays, in pinned memory that is theirs; waits until they are there.
+        """The arrays, which nobody else has; waits until they are there.
 
         What has arrived once is there for good, whatever becomes of the device.
         """
         if not self._open:
             self._arrived.synchronize()
+            self._contents = tuple(array if array.nbytes >= PINNED_FROM else array.copy() for array in self._contents)
             self._open, self._sources = True, ()
         return self._contents
 
