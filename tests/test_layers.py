@@ -58,7 +58,7 @@ def test_an_upward_import_breaks_its_contract(
 
 
 def test_the_command_line_may_open_the_gui(package: Path, repository: Path) -> None:
-    with (package / "cli.py").open("a", encoding="utf-8") as cli:
+    with (package / "cli" / "window.py").open("a", encoding="utf-8") as cli:
         cli.write("\n\ndef open_window():\n    import mldsim.gui\n    from mldsim.gui import app\n")
     assert check_layers(package, repository).returncode == 0
 

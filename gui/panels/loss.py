@@ -320,7 +320,8 @@ class LossPanel(QWidget):
     def _show_pairs(self, model: LossModel, a: int) -> None:
         seen = self._seen
         self.text.say(
-            f"One more neighbour of {model.symbols[a]}: by the linear part, and by {_parts(model)} where it is now, with spread."
+            f"One more neighbour of {model.symbols[a]}: by the linear part, and by {_parts(model)} where it is now, "
+            "with spread."
         )
         for b, plot in enumerate(self.pairs):
             plot.setVisible(b < len(model.symbols))
@@ -369,7 +370,8 @@ class LossPanel(QWidget):
                 chart.show_matrix(f"rank {rank}", "eV", model.quadratic[a, rank], model.symbols, names)
                 largest = max(largest, chart.largest)
         self.text.say(
-            f"W of {model.symbols[a]}, functions from near to far: blue lowers, orange raises; by the root, up to {largest:.3g} eV."
+            f"W of {model.symbols[a]}, functions from near to far: blue lowers, orange raises; by the root, up to "
+            f"{largest:.3g} eV."
         )
 
     def _show_sensitivities(self, model: LossModel) -> None:

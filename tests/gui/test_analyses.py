@@ -144,7 +144,9 @@ def test_what_was_found_is_never_cut_off(panel, qapp):
     """The last words are the difference from the reference."""
     panel.resize(600, 190)
     one = findings()
-    told = "First peak 2.65 ± 0.07 at 2.827 ± 0.008 Å (reference 2.59 ± 0.03 at 2.811 ± 0.005 Å); mean |difference| 0.020"
+    told = (
+        "First peak 2.65 ± 0.07 at 2.827 ± 0.008 Å (reference 2.59 ± 0.03 at 2.811 ± 0.005 Å); mean |difference| 0.02"
+    )
     panel.show_findings(replace(one, analyses=(replace(one.analyses[0], text=told), *one.analyses[1:])))
     panel.show()
     qapp.processEvents()

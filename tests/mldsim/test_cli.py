@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from mldsim.accuracy import ForceErrors
-from mldsim.cli import COMMANDS, _parser_of, _window_parser, main
+from mldsim.cli import main
+from mldsim.cli.entry import COMMANDS, parser_of, window_parser
 from mldsim.dataset import LabelledFrames, save_frames
 from mldsim.evaluator import Evaluator
 from mldsim.loss import FittedRanges, LossModel, Scope, Wall, load_model, save_model
@@ -546,7 +547,7 @@ def test_an_interrupt_leaves_nothing_half_written(
         def __exit__(self, *error: object) -> None:
             pass
 
-    monkeypatch.setattr("mldsim.cli.progress_bar", Interrupting)
+    monkeypatch.setattr(f"mldsim.cli.{line.split()[0]}.progress_bar", Interrupting)
     result = call(*line.format(shelf=shelf).split())
     assert (result.code, result.sentence) == (1, "Interrupted.")
     assert os.listdir() == []
@@ -898,5 +899,5 @@ def test_examples_of_the_manual_are_commands_that_parse(repository: Path) -> Non
     assert len(examples) > 15
     for example in examples:
         command, *rest = example.split() or [""]
-        parser = _parser_of(command) if command in COMMANDS else _window_parser()
+        parser = parser_of(command) if command in COMMANDS else window_parser()
         parser.parse_args(rest if command in (*COMMANDS, "play") else example.split())
