@@ -69,6 +69,13 @@ def test_agrees_with_the_reference_on_a_gpu(max_rank: int, computed: list[dict[s
     check(computed[max_rank])
 
 
+@pytest.mark.cuda
+def test_what_is_sent_arrives_in_the_order_of_the_agents(run_python) -> None:
+    """In the simulator, where NumPy stands for CuPy; on a GPU `kernels.backend` asks the same before it is used."""
+    done = run_python("-c", "from mldsim.kernels import cuda_outbox; cuda_outbox.check()", NUMBA_ENABLE_CUDASIM="1")
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.fixture
 def compiler(monkeypatch: pytest.MonkeyPatch) -> Any:
     """``compiler(function, signature, cc)`` gives PTX, for any GPU and without one."""
