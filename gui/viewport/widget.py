@@ -475,8 +475,13 @@ class Viewport(QObject):
             self._surface.update((bounds | self._marks_bounds).toAlignedRect())
 
     def _show_new_bonds(self) -> None:
-        if self._bonds_seen and not self._resting and self._frame is not None:
+        """Hydrogen bonds that were found beside the window; nothing else has changed since the frame was shown."""
+        if not self._bonds_seen or self._resting or self._frame is None or self._canvas is None:
+            return
+        if self._colouring is Colouring.HYDROGEN_BONDS:
             self._show(self._frame)
+        else:
+            self._canvas.set_hydrogen_bonds(self._bond_lines(self._frame))
 
     @property
     def _bonds_seen(self) -> bool:
