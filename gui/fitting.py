@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
@@ -167,7 +168,9 @@ class Fitting(QObject):
         if self._job is None:
             return
         found = self._job.status()
-        self.panel.show_job(found)
+        folder = self._folder.name if self._folder is not None else "\0"
+        said = tuple(line for line in found.said if folder not in line)  # where it keeps its files is nobody's concern
+        self.panel.show_job(replace(found, said=said))
         if found.running:
             return
         self._job.close()

@@ -133,7 +133,7 @@ class FitPanel(QWidget):
         self.bar.setRange(0, 1000 if status.fraction > 0.0 else 0)
         self.bar.setValue(round(1000 * status.fraction))
         self.doing.say(doing(status))
-        self.told.setText("\n".join(status.said[-3:]))
+        self.told.setText("\n".join(status.said[-3 if status.running else -2 :]))  # then parities want the room
         self._enable()
 
     def show_outcome(self, text: str, *, fitted: bool | None = None) -> None:

@@ -84,7 +84,8 @@ def finish(bench, parity="part,species,label_eV_A,model_eV_A\ntrain,O,1,1.1\nhol
     job = bench.jobs[-1]
     with open(job.option("--parity"), "w") as file:
         file.write(parity)
-    job.now = JobStatus(running=False, said=("holdout: force error 40",), result={"seconds": 3.0, "parameters": 12})
+    said = ("holdout: force error 40", f"{job.option('-o')}: 12 parameters, fitted in 3 s.")
+    job.now = JobStatus(running=False, said=said, result={"seconds": 3.0, "parameters": 12})
     bench.fitting.look()
 
 
@@ -140,6 +141,13 @@ def test_a_fitted_model_is_shown_and_run(bench):
     assert panel.plots[1].isVisible()
     panel.run.click()
     assert [str(path) for path in bench.desk.loaded] == [bench.jobs[-1].option("-o")]
+
+
+def test_where_a_fit_keeps_its_files_is_not_told(bench):
+    bench.panel.fit.click()
+    finish(bench)
+    assert bench.panel.told.text() == "holdout: force error 40"
+    assert "12 parameters, fitted in 3 s." in bench.panel.doing.words
 
 
 def test_a_refusal_is_said_and_the_last_model_stays(bench):
