@@ -293,7 +293,7 @@ def draw(found: Measured, path: Path) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_ylim(lowest, 2500)
-    axes.set_xlim(left=0.5)
+    axes.set_xlim(left=0.25)
     axes.set_xlabel("cost: microseconds of one core for each atom and step")
     axes.set_ylabel("force error against C-NNP, meV/Å")
     axes.grid(which="major", color="#e6eaef")
