@@ -6,9 +6,9 @@
 
 Each form is fitted to assets/data/cnnp_fit.h5 and cnnp_stretched.h5, bounded, as `water` is, judged on
 assets/data/cnnp_holdout.h5, and run by `mldsim validate` beside the shipped reference; fitted models are kept in
-build/nonlocal. What a step costs is measured for all of them by turns: processor time of one thread, 64 and 512 H2O,
-median of five rounds. The results are added to benchmarks/results/nonlocal.json, and docs/models.md gets its table of
-them.
+build/nonlocal until somebody deletes them. What a step costs is measured for all of them by turns: processor time of
+one thread, 64 and 512 H2O, median of five rounds. The results are added to benchmarks/results/nonlocal.json, and
+docs/models.md gets its table of them.
 """
 
 import argparse
@@ -137,9 +137,7 @@ def main() -> None:
         RESULTS.write_text(json.dumps(every, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     for form in [] if options.table or options.steps else forms:
-        every[form] = measure(form, options.time, options.seed) | {
-            key: value for key, value in every.get(form, {}).items() if key == "step_s"
-        }
+        every[form] = every.get(form, {}) | measure(form, options.time, options.seed)
         keep()
         print(row(form, every[form]), flush=True)
     if not options.table:

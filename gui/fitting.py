@@ -168,8 +168,8 @@ class Fitting(QObject):
         if self._job is None:
             return
         found = self._job.status()
-        folder = self._folder.name if self._folder is not None else "\0"
-        said = tuple(line for line in found.said if folder not in line)  # where it keeps its files is nobody's concern
+        kept = self._folder  # where that is, is nobody's concern
+        said = tuple(line for line in found.said if kept is None or kept.name not in line)
         self.panel.show_job(replace(found, said=said))
         if found.running:
             return

@@ -240,14 +240,18 @@ class Simulation:
         try:
             self._stepper.fetch()
         except DeviceLost as lost:
-            self.advance(self._leave_device(lost))
+            self._catch_up(lost)
 
     def _observe(self) -> Observed:
         try:
             return self._stepper.observe()
         except DeviceLost as lost:
-            self.advance(self._leave_device(lost))
+            self._catch_up(lost)
             return self._stepper.observe()
+
+    def _catch_up(self, lost: DeviceLost) -> None:
+        """Come to the present moment again, on the CPU."""
+        self.advance(self._leave_device(lost))
 
     def _leave_device(self, lost: DeviceLost) -> int:
         """Go on on the CPU from the last state that is known to be good; returns how many steps before it is."""
@@ -311,12 +315,11 @@ class Simulation:
 
     def frame(self) -> Frame:
         """A snapshot of the present state, in arrays of its own."""
-        copied = self._copy()
         try:
-            positions, velocities, losses, forces = copied()
+            positions, velocities, losses, forces = self._stepper.copy()()
         except DeviceLost as lost:
-            self.advance(self._leave_device(lost))
-            positions, velocities, losses, forces = self._copy()()
+            self._catch_up(lost)
+            positions, velocities, losses, forces = self._stepper.copy()()
         state = self._run.state
         return Frame(
             step=state.step,
@@ -329,14 +332,6 @@ class Simulation:
             thermo=self._row(losses),
             pull=self._pull_now(),
         )
-
-    def _copy(self, *, evaluated: bool = True) -> Callable[[], Copied]:
-        """Begin to copy the present moment, see `stepper.Stepper.copy`."""
-        try:
-            return self._stepper.copy(evaluated=evaluated)
-        except DeviceLost as lost:
-            self.advance(self._leave_device(lost))
-            return self._stepper.copy(evaluated=evaluated)
 
     def _spring_energy(self) -> float:
         spring = self._run.spring
@@ -859,8 +854,8 @@ class Simulation:
         return f"Agents {names[0]} and {names[1]} came as close as {distance:.2f} Å"
 
     def _snapshot(self) -> _Snapshot:
-        """Of the present moment."""
-        arrays = self._copy(evaluated=False)  # first: it may find that the device is lost
+        """Of the present moment; raises `DeviceLost`."""
+        arrays = self._stepper.copy(evaluated=False)
         state, thermostat = self._run.state, self._thermostat
         return _Snapshot(
             arrays, state.step, state.time, state.draws, state.rng.bit_generator.state, thermostat.variables,
@@ -871,19 +866,20 @@ class Simulation:
         """The newer one, which has had time to arrive, becomes the older one, which is sure to be there."""
         try:
             self._newer.arrays()
+            newest = self._snapshot()
         except DeviceLost as lost:
-            self.advance(self._leave_device(lost))
-        newest = self._snapshot()
+            self._catch_up(lost)
+            newest = self._snapshot()
         self._older, self._newer = self._newer, newest
         self._steps_since_snapshot = 0
 
     def _forget_snapshots(self) -> None:
         """Nothing before this moment will be gone back to."""
-        only = self._snapshot()
         try:
+            only = self._snapshot()
             only.arrays()
         except DeviceLost as lost:
-            self.advance(self._leave_device(lost))
+            self._catch_up(lost)
             only = self._snapshot()
         self._older, self._newer = only, only
         self._steps_since_snapshot = 0
