@@ -52,6 +52,10 @@ class Parcel:
         self._sources = sources  # their memory must not be given to others on the way
         self._open = False
 
+    def arrived(self) -> bool:
+        """Whether they are there; from a device that was lost they never come."""
+        return self._open or bool(self._arrived.done)
+
     def open(self) -> tuple[NDArray[Any], ...]:
         """The arrays, which nobody else has; waits until they are there.
 

@@ -77,6 +77,10 @@ class _Event:
     def record(self, stream: _Stream | None) -> None:  # noqa: ARG002
         self._recorded = True
 
+    @property
+    def done(self) -> bool:
+        return self._recorded
+
     def synchronize(self) -> None:
         """Nothing to wait for; but nobody waits for what was not begun."""
         if not self._recorded:

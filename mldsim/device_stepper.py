@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from mldsim import units
+from mldsim.delivery import Delivery
 from mldsim.errors import DeviceLost
 from mldsim.evaluator import Evaluation, Evaluator, faults
 from mldsim.kernels import motion
@@ -136,7 +137,7 @@ class DeviceStepper:
             self._run.evaluation = self._fetch_evaluation(arrays)
         self._ahead = False
 
-    def copy(self, *, evaluated: bool = True) -> Callable[[], Copied]:
+    def copy(self, *, evaluated: bool = True) -> Delivery[Copied]:
         if self._stale:
             return self._host.copy(evaluated=evaluated)
         arrays, aside, order = self._arrays, self._aside, self._integers[4]
@@ -152,7 +153,7 @@ class DeviceStepper:
             losses, forces = rest or (np.empty(0), np.empty((0, 3)))
             return Copied(positions, velocities, losses, forces)
 
-        return wait
+        return Delivery(wait, parcel.arrived)
 
     def forget(self) -> None:
         self._stale, self._ahead = True, False

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mldsim.delivery import Delivery
 from mldsim.edits import FITTED, LossEdit
 from mldsim.frames import Frame, Topology
 from mldsim.parameters import Parameters, Setup
@@ -61,6 +62,10 @@ class Engine(Protocol):
 
     def frame(self) -> Frame:
         """A snapshot of the present state, in arrays of its own."""
+        ...
+
+    def send_frame(self) -> Delivery[Frame]:
+        """The same, while the run may go on; waiting for it raises DeviceLost where that moment is lost."""
         ...
 
     def set_parameters(self, parameters: Parameters) -> Parameters:

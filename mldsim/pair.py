@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mldsim import units
 from mldsim.checkpoint import Checkpoint
+from mldsim.delivery import Delivery
 from mldsim.edits import LossEdit
 from mldsim.errors import InputError, LeftPhysics
 from mldsim.frames import Beside, Frame, Topology
@@ -90,7 +91,13 @@ class Pair:
 
     def frame(self) -> Frame:
         """Of the first, with that of the other beside it."""
-        return replace(self.first.frame(), beside=Beside(self.second.model_name, self.second.frame()))
+        return self.send_frame().wait()
+
+    def send_frame(self) -> Delivery[Frame]:
+        """The same, while the run may go on."""
+        name = self.second.model_name
+        both = self.first.send_frame().beside(self.second.send_frame())
+        return both.then(lambda frames: replace(frames[0], beside=Beside(name, frames[1])))
 
     def checkpoint(self) -> Checkpoint:
         """Of the first."""

@@ -20,8 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
+from mldsim.delivery import Delivery
 from mldsim.edits import FITTED
-from mldsim.errors import Cancelled, InputError, MldsimError
+from mldsim.errors import Cancelled, DeviceLost, InputError, MldsimError
 from mldsim.frames import Frame, Mailbox, Samples, SampleSeries, ThermoTable
 from mldsim.messages import (
     AddMolecule,
@@ -111,6 +112,16 @@ class _Recording:
     due: int
     pending: Frame | None
     stopping: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """To whom a frame is due, besides the thermo table: the samples of a series, the record, history, the view."""
+
+    series: SampleSeries | None
+    record: bool
+    remember: bool
+    show: bool
 
 
 class _Rate:
@@ -208,6 +219,7 @@ class Runner(Worker[Command]):
         self._last_frame_at = 0.0
         self._last_status_at = 0.0
         self._shown_step: int | None = None
+        self._late: tuple[Delivery[Frame], _Due] | None = None  # on its way, while the engine goes on
         self._series: SampleSeries | None = None
         self._sample_due = 0
         self._rate = _Rate()
@@ -255,6 +267,8 @@ class Runner(Worker[Command]):
         try:
             self._build_anew(self._first_setup)
             while not self._closing.is_set():
+                if self._late is not None and self._late[0].arrived():
+                    self._hand_out_late()
                 self._obey_waiting()
                 self._tend_recording()
                 if self._closing.is_set():
@@ -426,6 +440,7 @@ class Runner(Worker[Command]):
 
     def _distribute(self, engine: Engine, now: float) -> None:
         """Give the present state to whom it is due: record, history, thermo table, view."""
+        self._hand_out_late()
         recording = self._recording
         record = recording is not None and not recording.stopping and self._step == recording.due
         remember = False
@@ -441,27 +456,54 @@ class Runner(Worker[Command]):
         sample = self.samples.wanted and self._series is not None and self._step == self._sample_due
         if not (record or remember or show or sample):
             return
-        frame = self._snapshot(engine)
-        alone = replace(frame, beside=None)  # one that runs beside is for looking
-        if sample and self._series is not None:
+        if sample:
             self._sample_due += self._sample_steps(engine)
-            self.samples.put(self._series, alone)
-        if record and recording is not None:
+        if show:
+            self._last_frame_at = now
+        due = _Due(self._series if sample else None, record, remember, show)
+        frame = engine.send_frame()
+        if self._state is RunState.RUNNING and not record and not frame.arrived():
+            self._late = frame, due
+        else:
+            self._hand_out(self._told(frame.wait()), due)
+
+    def _hand_out(self, frame: Frame, due: _Due) -> None:
+        recording = self._recording
+        alone = replace(frame, beside=None)  # one that runs beside is for looking
+        if due.series is not None:
+            self.samples.put(due.series, alone)
+        if due.record and recording is not None:
             recording.due += recording.every
             self._record(recording, alone)
-        if remember:
+        if due.remember:
             self._history.append(alone)
-        if remember or show:
+        if due.remember or due.show:
             self.thermo.append(frame.thermo)
-        if show:
-            self._show(frame)
+        if due.show:
+            self.mailbox.put(frame)
+            self._shown_step = frame.step
+
+    def _hand_out_late(self) -> None:
+        """Give a frame that was on its way to whom it was due, before anything happens that came after it."""
+        if self._late is None:
+            return
+        (frame, due), self._late = self._late, None
+        try:
+            self._hand_out(self._with_doubts(frame.wait()), due)
+        except DeviceLost:  # the engine says so itself; nobody was promised this moment but an even series
+            if due.series is not None:
+                self._series = None
 
     def _snapshot(self, engine: Engine) -> Frame:
-        frame = engine.frame()
+        return self._told(engine.frame())
+
+    def _told(self, frame: Frame) -> Frame:
+        """A frame of the present moment, as it is given out."""
         self._step, self._time = frame.step, frame.time
-        if self._watch.doubts is not None:
-            frame = replace(frame, doubts=self._watch.doubts)
-        return frame
+        return self._with_doubts(frame)
+
+    def _with_doubts(self, frame: Frame) -> Frame:
+        return frame if self._watch.doubts is None else replace(frame, doubts=self._watch.doubts)
 
     def _show(self, frame: Frame) -> None:
         self.mailbox.put(frame)
@@ -522,6 +564,7 @@ class Runner(Worker[Command]):
 
     def _set_state(self, state: RunState, message: str = "") -> None:
         if state is not RunState.RUNNING:
+            self._hand_out_late()
             self._rate.start()
             self._steps_left = None
         self._paced_from = None
@@ -578,6 +621,7 @@ class Runner(Worker[Command]):
         if command is None:  # close() wakes the worker
             return
         try:
+            self._hand_out_late()
             self._do(command)
         except MldsimError as error:
             self._tell(Level.ERROR, str(error))

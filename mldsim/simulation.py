@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from mldsim import observables, units
 from mldsim.checkpoint import Checkpoint
+from mldsim.delivery import Delivery
 from mldsim.device_stepper import make_stepper as on_device_of_forces
 from mldsim.doubt import Doubt
 from mldsim.edits import FITTED, LossEdit
@@ -101,7 +102,7 @@ MakeStepper = Callable[[Run, Forces, LossModel], Stepper]
 class _Snapshot:
     """All that changes in a run, at one moment; the arrays may still be on their way (`stepper.Stepper.copy`)."""
 
-    arrays: Callable[[], Copied]
+    arrays: Delivery[Copied]
     step: int
     time: float
     draws: int
@@ -113,7 +114,7 @@ class _Snapshot:
     def arrives(self) -> bool:
         """Wait for the arrays; whether the device that sends them is still there."""
         try:
-            self.arrays()
+            self.arrays.wait()
         except DeviceLost:
             return False
         return True
@@ -286,13 +287,13 @@ class Simulation:
 
     def thermo(self) -> ThermoRow:
         """Instantaneous observables."""
-        return self._row(self.evaluation.losses)
+        return self._row()(self.evaluation.losses)
 
-    def _row(self, losses: Array) -> ThermoRow:
-        """The same, where the losses of the agents are known."""
+    def _row(self) -> Callable[[Array], ThermoRow]:
+        """The same of the present moment, when the losses of the agents are known."""
         kinetic, loss, power = self._observe()
         own = self._model.scope is Scope.OWN
-        return ThermoRow(
+        known = ThermoRow(
             time=self._run.state.time,
             temperature=observables.temperature(kinetic, self.degrees_of_freedom),
             target=self.target,
@@ -304,34 +305,41 @@ class Simulation:
             else kinetic + loss + self._spring_energy() + self._thermostat.energy + self._booked,
             heat=self._heat_before + self._thermostat.heat,
             nonreciprocal_power=power,
-            oxygen_loss=self._mean(losses, "O"),
-            hydrogen_loss=self._mean(losses, "H"),
         )
-
-    def _mean(self, losses: Array, symbol: str) -> float:
-        """Mean loss of the agents of a species, eV; NaN where there are none."""
-        agents = self._agents_of.get(symbol)
-        return math.nan if agents is None or not len(agents) else float(losses[agents].mean())
+        oxygen, hydrogen = (self._agents_of.get(symbol) for symbol in ("O", "H"))
+        return lambda losses: replace(known, oxygen_loss=_mean(losses, oxygen), hydrogen_loss=_mean(losses, hydrogen))
 
     def frame(self) -> Frame:
         """A snapshot of the present state, in arrays of its own."""
+        return self.send_frame().wait()
+
+    def send_frame(self) -> Delivery[Frame]:
+        """The same, while the run may go on.
+
+        Waiting for it raises `DeviceLost` where steps were taken in the meantime and the device was lost before the
+        frame had arrived: that moment is gone.
+        """
+        row, pull = self._row(), self._pull_now()
+        state, step, time, box = self._run.state, self._run.state.step, self._run.state.time, self._run.state.box.copy()
         try:
-            positions, velocities, losses, forces = self._stepper.copy()()
+            copied = self._stepper.copy()
         except DeviceLost as lost:
             self._catch_up(lost)
-            positions, velocities, losses, forces = self._stepper.copy()()
-        state = self._run.state
-        return Frame(
-            step=state.step,
-            time=state.time,
-            box=state.box.copy(),
-            positions=positions,
-            velocities=velocities,
-            forces=forces,
-            losses=losses,
-            thermo=self._row(losses),
-            pull=self._pull_now(),
-        )
+            copied = self._stepper.copy()
+        stepper = self._stepper
+
+        def wait() -> Frame:
+            try:
+                positions, velocities, losses, forces = copied.wait()
+            except DeviceLost as lost:
+                if state.step != step:
+                    raise
+                if self._stepper is stepper:
+                    self._catch_up(lost)
+                return self.frame()
+            return Frame(step, time, box, positions, velocities, forces, losses, row(losses), pull=pull)
+
+        return Delivery(wait, copied.arrived)
 
     def _spring_energy(self) -> float:
         spring = self._run.spring
@@ -865,7 +873,7 @@ class Simulation:
     def _keep_snapshot(self) -> None:
         """The newer one, which has had time to arrive, becomes the older one, which is sure to be there."""
         try:
-            self._newer.arrays()
+            self._newer.arrays.wait()
             newest = self._snapshot()
         except DeviceLost as lost:
             self._catch_up(lost)
@@ -877,7 +885,7 @@ class Simulation:
         """Nothing before this moment will be gone back to."""
         try:
             only = self._snapshot()
-            only.arrays()
+            only.arrays.wait()
         except DeviceLost as lost:
             self._catch_up(lost)
             only = self._snapshot()
@@ -896,13 +904,18 @@ class Simulation:
     def _return_to(self, good: _Snapshot) -> None:
         state = self._run.state
         self._run.spring = None  # its energy then is booked in the snapshot
-        state.positions[:], state.velocities[:] = good.arrays()[:2]
+        state.positions[:], state.velocities[:] = good.arrays.wait()[:2]
         state.step, state.time, state.draws = good.step, good.time, good.draws
         state.rng.bit_generator.state = good.generator
         self._thermostat.temperature = good.target
         self._thermostat.variables, self._booked = good.thermostat, good.booked
         self._run.evaluation = self._forces(state.positions)
         self._stepper.forget()
+
+
+def _mean(losses: Array, agents: NDArray[np.int64] | None) -> float:
+    """Mean loss of some agents, eV; NaN where there are none."""
+    return math.nan if agents is None or not len(agents) else float(losses[agents].mean())
 
 
 def watched_bonds(state: State) -> NDArray[np.int32]:

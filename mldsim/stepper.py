@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mldsim import observables
+from mldsim.delivery import Delivery
 from mldsim.evaluator import Evaluation
 from mldsim.external import Spring
 from mldsim.integrators import Verlet
@@ -152,7 +153,7 @@ class Stepper(Protocol):
         """Bring state and evaluation of the run up to date; raises `DeviceLost`."""
         ...
 
-    def copy(self, *, evaluated: bool = True) -> Callable[[], Copied]:
+    def copy(self, *, evaluated: bool = True) -> Delivery[Copied]:
         """Begin to copy the present moment, and go on.
 
         Parameters
@@ -160,16 +161,10 @@ class Stepper(Protocol):
         evaluated : bool
             With losses and forces.
 
-        Returns
-        -------
-        callable
-            Waits for the copy and returns it; what it has returned once it returns again, whatever becomes of the
-            device.
-
         Raises
         ------
         DeviceLost
-            As does the callable.
+            As does waiting for what was not waited for before.
         """
         ...
 
@@ -217,11 +212,11 @@ class HostStepper:
     def fetch(self) -> None:
         """Nothing: the arrays of the run are the ones that steps change."""
 
-    def copy(self, *, evaluated: bool = True) -> Callable[[], Copied]:
+    def copy(self, *, evaluated: bool = True) -> Delivery[Copied]:
         state, evaluation = self._run.state, self._run.evaluation
         losses, forces = (evaluation.losses, evaluation.forces) if evaluated else (np.empty(0), np.empty((0, 3)))
         copied = Copied(state.positions.copy(), state.velocities.copy(), losses.copy(), forces.copy())
-        return lambda: copied
+        return Delivery(lambda: copied)
 
     def forget(self) -> None:
         """Nothing."""

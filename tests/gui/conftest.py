@@ -13,6 +13,7 @@ from PySide6.QtGui import QImage
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QWidget
 
+from mldsim.delivery import Delivery
 from mldsim.errors import InputError
 from mldsim.frames import Frame, ThermoRow, Topology
 from mldsim.gui.main_window import MainWindow
@@ -54,6 +55,10 @@ class SmallEngine:
         thermo = ThermoRow(0.5 * self.step, 290.0, self.parameters.temperature, 1.0, -2.0, -1.0, conserved, 0.0, 0.0)
         box = np.full(3, self.edge)
         return Frame(self.step, 0.5 * self.step, box, moved, zeros, zeros, np.arange(len(moved)) * 0.01, thermo)
+
+    def send_frame(self):
+        frame = self.frame()
+        return Delivery(lambda: frame)
 
     def set_parameters(self, parameters):
         self.parameters = parameters.with_changes(timestep=min(parameters.timestep, 1.0))

@@ -84,10 +84,12 @@ def compared(name: str, steps: int) -> dict[str, object]:
     run._run.limits = replace(run._run.limits, bond=0.1)
     coming = stepper.copy()
     halted = stepper.advance(5, 0.25, lambda: "a bond")
-    copied = coming()
+    copied = coming.wait()
     again = Simulation(state, model, parameters, runs[1][0].setup)
     again.advance(steps)
-    same = again.frame()
+    sent = again.send_frame()
+    again.advance(1)
+    same = sent.wait()
     return {
         "device": run.device,
         "whole steps": type(stepper).__name__ == "DeviceStepper",

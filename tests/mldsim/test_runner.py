@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mldsim.delivery import Delivery
 from mldsim.doubt import Judgement
-from mldsim.errors import InputError, LeftPhysics, WorkFailed
+from mldsim.errors import DeviceLost, InputError, LeftPhysics, WorkFailed
 from mldsim.frames import THERMO_COLUMNS, Frame, Sample, ThermoRow, Topology
 from mldsim.messages import (
     Applied,
@@ -55,7 +56,9 @@ PARAMETERS = Parameters(steps_per_frame=10, timestep=0.5)
 
 
 class Counter:
-    """An engine whose only agent stands at x = step."""
+    """An engine whose only agent stands at x = step; on a GPU its frames arrive while the next steps are taken."""
+
+    on_gpu = False
 
     def __init__(self, setup: Setup, parameters: Parameters, report: Callable[[str], None]) -> None:
         report("Compiling kernels")
@@ -75,6 +78,9 @@ class Counter:
         self.back_to: int | None = None
         self.quench_steps = 0
         self.threads = {threading.current_thread().name}
+        self.advanced = 0
+        self.lose: set[int] = set()
+        self.lost: list[int] = []
 
     def advance(self, steps: int) -> None:
         assert steps >= 1
@@ -90,6 +96,18 @@ class Counter:
                 self.step = self.back_to
             raise self.error
         self.step += steps
+        self.advanced += 1
+
+    def send_frame(self) -> Delivery[Frame]:
+        frame, sent = self.frame(), self.advanced
+
+        def wait() -> Frame:
+            if frame.step in self.lose and self.advanced != sent:
+                self.lost.append(frame.step)
+                raise DeviceLost("The GPU failed (CudaAPIError: it fell off the bus).")
+            return frame
+
+        return Delivery(wait, lambda: not self.on_gpu or self.advanced != sent)
 
     def frame(self) -> Frame:
         x = np.full((self.topology.n_agents, 3), float(self.step))
@@ -117,6 +135,13 @@ class Counter:
 
     def go_to(self, frame: Frame) -> None:
         self.step = frame.step
+
+
+@pytest.fixture(autouse=True, params=["CPU", "GPU"])
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """All that is promised of a runner it keeps on both."""
+    monkeypatch.setattr(Counter, "on_gpu", request.param == "GPU")
+    return str(request.param)
 
 
 class Bench:
@@ -223,6 +248,78 @@ def test_one_can_look_back_and_go_on_from_there(bench: Make) -> None:
     b.until(lambda: b.status.step == 80)
     again = [event for event in b.heard if isinstance(event, LookedBack)][-1]
     assert again.frames[-1].step == 70
+
+
+# --- frames that arrive late ---
+
+
+def test_frames_come_in_their_order_and_each_once(bench: Make, device: str) -> None:
+    b = bench()
+    seen: list[Frame] = []
+
+    def look() -> bool:
+        frame = b.runner.mailbox.take()
+        if frame is not None:
+            seen.append(frame)
+        return len(seen) == 30
+
+    b.until(look)
+    steps = [frame.step for frame in seen]
+    assert steps == sorted(set(steps))
+    assert all((frame.positions == frame.step).all() and frame.time == 0.5 * frame.step for frame in seen)
+    b.pause()
+    b.until(lambda: b.status.step == b.engine.step)
+    assert (np.diff(b.runner.thermo.columns()["time"]) > 0).all()
+
+
+def test_a_frame_is_shown_when_it_is_there_and_not_with_the_next_step(
+    bench: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In slow motion the next step may be seconds away."""
+
+    def send_frame(self: Counter) -> Delivery[Frame]:
+        frame, now = self.frame(), time.monotonic()
+        return Delivery(lambda: frame, lambda: time.monotonic() > now + 0.02)
+
+    monkeypatch.setattr(Counter, "send_frame", send_frame)
+    b = bench(paused=True)
+    b.do(SetPace(0.2), Run())  # a step in 2.5 s
+    b.until(lambda: (frame := b.runner.mailbox.take()) is not None and frame.step == 1)
+    assert b.engine.step == 1
+
+
+def test_a_frame_that_is_lost_on_its_way_ends_nothing(bench: Make, device: str) -> None:
+    b = bench(paused=True)
+    b.engine.lose = {20, 50}
+    b.do(Step(100))
+    b.until(lambda: b.status.step == 100 and b.status.run_state is RunState.PAUSED)
+    assert b.engine.lost == ([20, 50] if device == "GPU" else [])
+    steps = [n for n in range(0, 101, 10) if n not in b.engine.lost]
+    np.testing.assert_array_equal(b.runner.thermo.columns()["time"], 0.5 * np.array(steps))
+    assert not any(isinstance(event, Notice) for event in b.heard)
+
+
+def test_no_frame_of_before_a_reset_comes_after_it(bench: Make) -> None:
+    b = bench()
+    for _ in range(5):
+        b.until(lambda: b.engine.step > 500)
+        b.do(Reset())
+        b.do(Pause())
+        times = b.runner.thermo.columns()["time"]
+        assert times[0] == 0.0
+        assert (np.diff(times) > 0.0).all()
+        b.do(Run())
+
+
+def test_a_recording_loses_no_frame(bench: Make, tmp_path: Path) -> None:
+    path = tmp_path / "run.h5md"
+    b = bench(paused=True)
+    b.engine.lose = set(range(1, 200))
+    b.do(StartRecording(path, 5), Step(100))
+    b.until(lambda: b.status.step == 100)
+    b.do(StopRecording())
+    b.hear(Notice, "Recorded")
+    assert positions(path) == list(range(0, 101, 5))
 
 
 # --- run, pause, step -----------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 
+from mldsim.delivery import Delivery
 from mldsim.errors import DeviceLost, InputError, LeftPhysics, WorkFailed
 from mldsim.evaluator import Evaluation
 from mldsim.loss import FittedRanges, LossModel, Scope, Wall, save_model
@@ -367,10 +368,13 @@ class Failing(HostStepper):
     def __init__(self, run, forces, model, good_for):
         super().__init__(run, forces, model)
         self.good_for = good_for
+        self.lost = False
 
     def use(self):
         if self.good_for <= 0:
-            self._run.state.positions[:] = self._run.state.velocities[:] = np.nan
+            if not self.lost:
+                self._run.state.positions[:] = self._run.state.velocities[:] = np.nan
+            self.lost = True
             raise DeviceLost("The GPU failed (CudaAPIError: it fell off the bus).")
 
     def advance(self, steps, dt, trouble):
@@ -387,14 +391,14 @@ class Failing(HostStepper):
 
     def copy(self, *, evaluated=True):
         self.use()
-        arrive = super().copy(evaluated=evaluated)
+        copied = super().copy(evaluated=evaluated)
 
         @cache  # what has arrived is there
         def wait():
             self.use()
-            return arrive()
+            return copied.wait()
 
-        return wait
+        return Delivery(wait, lambda: False)
 
 
 def on_a_gpu(good_for, **parameters):
@@ -433,6 +437,38 @@ def test_a_gpu_may_fail_while_it_is_asked(ask):
     assert "fell off the bus" in simulation.device_reason
     simulation.advance(10)
     witness.advance(10)
+    assert same(simulation.frame(), witness.frame())
+
+
+def test_a_frame_is_of_the_moment_at_which_it_was_asked_for():
+    simulation, witness = on_a_gpu(1000), make_simulation(thermostat=ThermostatKind.LANGEVIN)
+    for each in (simulation, witness):
+        each.advance(20)
+    sent, then = simulation.send_frame(), witness.frame()
+    simulation.advance(30)
+    assert same(sent.wait(), then)
+    assert sent.wait().thermo == then.thermo
+
+
+def test_a_frame_is_made_again_where_its_gpu_fails_at_once():
+    simulation, witness = on_a_gpu(1000), make_simulation(thermostat=ThermostatKind.LANGEVIN)
+    for each in (simulation, witness):
+        each.advance(70)
+    sent = simulation.send_frame()
+    simulation._stepper.good_for = 0
+    assert same(sent.wait(), witness.frame())
+    assert simulation.setup.device is DeviceKind.CPU
+
+
+def test_a_frame_of_a_moment_that_is_gone_is_lost_with_its_gpu():
+    simulation, witness = on_a_gpu(100), make_simulation(thermostat=ThermostatKind.LANGEVIN)
+    for each in (simulation, witness):
+        each.advance(70)
+    sent = simulation.send_frame()
+    for each in (simulation, witness):
+        each.advance(50)
+    with pytest.raises(DeviceLost, match="fell off the bus"):
+        sent.wait()
     assert same(simulation.frame(), witness.frame())
 
 
