@@ -155,7 +155,7 @@ def whole_window(app: Application, n_agents: int, colouring: Colouring, repeats:
     source, clock = Source(topology, frame), Clock()
     with TemporaryDirectory() as home:
         window = MainWindow(source, Setup(), Parameters(), Preferences(Path(home) / "window.ini"))
-        window.controller._clock = window.picks._clock = window.turns.clock = clock
+        window.controller._clock = window.picks._clock = window.turns.clock = window.plots.clock = clock
         window.resize(*SIZE)
         open_all_docks(window)
         window.show()

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from mldsim.errors import InputError, MldsimError
 from mldsim.frames import Frame, Mailbox, Pull, Samples, ThermoTable, Topology
+from mldsim.gui.turns import Later, at_once
 from mldsim.gui.viewmodel import Curves, StatusLine, curves, next_pace, playback_paces, status_line
 from mldsim.loss import load_model
 from mldsim.messages import (
@@ -135,8 +136,11 @@ class StageView(Protocol):
 class ChartsView(Protocol):
     """The plots."""
 
-    def wanted(self) -> bool:
-        """False while nobody can see them."""
+    def wanted(self, latest: float) -> bool:
+        """Whether a run up to a time, fs, would be seen to be another than the one that is drawn.
+
+        A time that is not a number is that of another run, or of an empty one.
+        """
         ...
 
     def show_curves(self, curves: Curves | None) -> None: ...
@@ -259,10 +263,11 @@ class Controller:
         setup: Setup,
         parameters: Parameters,
         clock: Callable[[], float] = time.perf_counter,
+        later: Later = at_once,
     ) -> None:
         self._runner = runner
         self._views = views
-        self._clock = clock
+        self._clock, self._later = clock, later
         self.setup = setup
         self.applied = parameters
         self.topology: Topology | None = None
@@ -329,9 +334,12 @@ class Controller:
             line = status_line(status, self._frames_per_s(now), self._pull())
             self._views.status.show_status(line)
             self._views.commands.show_actual(line.actual)
-        if now - self._plot_at >= PLOT_INTERVAL and self._views.charts.wanted():
-            self._plot_at = now
-            self._show_plots()
+        if now - self._plot_at >= PLOT_INTERVAL:
+            thermo = self._source.thermo
+            latest = thermo.latest if self._plotted >= 0 else math.nan
+            if thermo.version != self._plotted and self._views.charts.wanted(latest):
+                self._plot_at = now
+                self._later(self, self._show_plots)
 
     def start(self) -> None:
         """Start the worker; the window is there already."""
@@ -812,10 +820,8 @@ class Controller:
 
     def _show_plots(self) -> None:
         thermo = self._source.thermo
-        version = thermo.version
-        if version != self._plotted:
-            self._plotted = version
-            self._views.charts.show_curves(curves(thermo.columns(), self.n_agents))
+        self._plotted = thermo.version
+        self._views.charts.show_curves(curves(thermo.columns(), self.n_agents))
 
 
 def _remembered(topology: Topology, frames: tuple[Frame, ...], _report: Report) -> Footage:

@@ -161,7 +161,7 @@ class MainWindow(QMainWindow):
             later=self.turns.ask,
         )
         views = Views(self.picks, self.plots, self.panel, self.status_bar, self.notices, self, self)
-        self.controller = Controller(runner, views, setup, parameters)
+        self.controller = Controller(runner, views, setup, parameters, later=self.turns.ask)
         self.opening = Opening(self, preferences, lambda path: open_file(self.controller, path), self.tell)
         self.presets = PresetDesk(
             self,
@@ -827,6 +827,7 @@ class MainWindow(QMainWindow):
     def _beat(self) -> None:
         self.viewport.rest(not on_screen(self))
         self.controller.tick()
+        self.picks.read_off()
         self.turns.take(every=not self.controller.lively)
 
     def _restore(self) -> None:

@@ -86,6 +86,7 @@ class Picks:
         self._model: LossModel | None = None
         self._topology: Topology | None = None
         self._frame: Frame | None = None
+        self._numbered: Frame | None = None
         self._numbers_at = -np.inf
         self.picked: tuple[int, ...] = ()
         viewport.clicked.connect(lambda agent: self.pick(pick(self.picked, agent, add=False)))
@@ -111,9 +112,23 @@ class Picks:
 
     def set_frame(self, frame: Frame) -> None:
         self._frame = frame
+        due = self._readable()
+        if due:
+            self._viewport.read_off()
         self._viewport.set_frame(frame)
         self._tracks.take(frame)
-        if self._clock() - self._numbers_at >= TEXT_INTERVAL:
+        if due:
+            self._show_numbers(frame)
+
+    def read_off(self) -> None:
+        """Write the numbers of the newest frame, if they are not: the last frame of a run came too soon after others.
+
+        To be called again and again.
+        """
+        frame = self._frame
+        if frame is not None and frame is not self._numbered and self._readable():
+            self._viewport.read_off()
+            self._viewport.set_frame(frame)
             self._show_numbers(frame)
 
     def message(self, text: str | None) -> None:
@@ -162,8 +177,12 @@ class Picks:
 
     # --- inside ---
 
+    def _readable(self) -> bool:
+        """Whether the numbers that stand there have been there for long enough."""
+        return self._clock() - self._numbers_at >= TEXT_INTERVAL
+
     def _show_numbers(self, frame: Frame) -> None:
-        self._numbers_at = self._clock()
+        self._numbered, self._numbers_at = frame, self._clock()
         self._tracks.draw()
         if self.picked and self._panel.isVisible():
             self._later(self, partial(self._show_picked, self.picked, frame))

@@ -302,6 +302,12 @@ class ThermoTable:
         """Changes whenever the table changes: a plot that saw this version need not be drawn again."""
         return self._version
 
+    @property
+    def latest(self) -> float:
+        """Time of the last row, fs; NaN where there is none."""
+        with self._lock:
+            return float(self._columns[0, self._count - 1]) if self._count else math.nan
+
     def columns(self) -> dict[str, NDArray[np.float64]]:
         """A copy of all columns by name, each (n_rows,) float64, in the units of `THERMO_COLUMNS`."""
         with self._lock:

@@ -4,7 +4,8 @@ not grow with the run."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
@@ -45,6 +46,9 @@ THIN, THICK, FAINT = 1.0, 2.0, 0.5
 """Widths of raw and smoothed curves where both are drawn, and the opacity of the raw ones."""
 
 
+UNDRAWN = 1.0
+"""Seconds that what is new of a long run waits at most, while all of it is within one pixel."""
+
 DRIFTING = ("conserved", "heat")
 """Columns whose slope means something: it stands after their names."""
 
@@ -76,6 +80,7 @@ class TimePlot(Plot):
         self._data: dict[str, Line] = {}
         self._notes: dict[str, str] = {}
         self._series: dict[str, Curve] = {}
+        self._thinned: dict[str, Line] = {}
         self._items: dict[str, Stroke] = {}
         self._time_range: Range = (0.0, MINIMUM_SPAN)
         self._value_range: Range = (0.0, 0.0)
@@ -100,8 +105,9 @@ class TimePlot(Plot):
             self._write_legend()
             for side in ("left", "bottom"):  # an empty plot has no numbers
                 self._graph.getPlotItem().getAxis(side).setStyle(showValues=bool(data))
-        self.later((self, "smooth"), self._smooth)
-        self.later((self, "draw"), self._draw)
+        self._smooth()
+        self.later((self, "thin"), self._thin)
+        self.later((self, "stroke"), self._stroke)
 
     def smooth(self, smoothing: Smoothing, window_ps: float) -> None:
         """Say what of the curves is drawn, and over how long they are smoothed."""
@@ -117,6 +123,12 @@ class TimePlot(Plot):
     def mean_name(self, name: str) -> str:
         """What the running mean of a curve is called."""
         return f"{name}, {self.window_ps:g} ps mean"
+
+    @property
+    def pixel(self) -> float:
+        """Width of a pixel, ps."""
+        low, high = self._box.viewRange()[0]
+        return float((high - low) / max(self._box.width(), 1.0))
 
     def drawn(self, name: str) -> Line:
         """What is drawn of a curve now."""
@@ -183,8 +195,11 @@ class TimePlot(Plot):
         self._legend.setText("&nbsp;&nbsp; ".join(parts))
 
     def _draw(self) -> None:
-        for name in [name for name in self._items if name not in self._series]:
-            self._graph.removeItem(self._items.pop(name))
+        self._thin()
+        self._stroke()
+
+    def _thin(self) -> None:
+        """Make what is drawn from the series: what lies in view, and as many points as it has pixels for."""
         filled = {name: curve for name, curve in self._series.items() if len(curve.x)}
         if self._following and filled:
             first = min(float(curve.x[0]) for curve in filled.values())
@@ -192,22 +207,31 @@ class TimePlot(Plot):
             self._time_range = time_range(self._time_range, first, last)
         low, high = self._time_range if self._following else self._box.viewRange()[0]
         points = max(LEAST_POINTS, round(0.5 * self._box.width()))
-        extremes: list[float] = list(self.lines)
-        for order, (name, curve) in enumerate(self._series.items()):
+        self._thinned = {}
+        for name, curve in self._series.items():
+            x, y = thinned(curve.x, curve.y, low, high, points)
+            if name in self._pens and self._pens[name].dashed:
+                x, y = _corners(x, y)
+            self._thinned[name] = x, y
+
+    def _stroke(self) -> None:
+        """Draw that."""
+        for name in [name for name in self._items if name not in self._thinned]:
+            self._graph.removeItem(self._items.pop(name))
+        extremes: list[float] = []
+        for order, (name, (x, y)) in enumerate(self._thinned.items()):
             if name not in self._items:
                 self._items[name] = Stroke()
                 self._graph.addItem(self._items[name])
             item = self._items[name]
             item.look(self._pen(name), self._colours)
-            x, y = thinned(curve.x, curve.y, low, high, points)
-            if name in self._pens and self._pens[name].dashed:
-                x, y = _corners(x, y)
             if item.zValue() != order:
                 item.setZValue(order)
             item.show_data(x, y)
             if len(y):
                 extremes += [float(y.min()), float(y.max())]
-        if self._following and filled and extremes:
+        if self._following and extremes:
+            extremes += self.lines
             self._value_range = value_range(self._value_range, min(extremes), max(extremes))
             if self._shown_ranges != (self._time_range, self._value_range):
                 self._shown_ranges = (self._time_range, self._value_range)
@@ -353,11 +377,15 @@ class ThermoPlots(QWidget):
     ----------
     later : Later
         Draws each plot when its turn has come.
+    clock : callable
+        Seconds, monotonic.
     """
 
-    def __init__(self, later: Later = at_once) -> None:
+    def __init__(self, later: Later = at_once, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
-        self._later = later
+        self._later, self.clock = later, clock
+        self._until: tuple[float, float] = (math.nan, -math.inf)
+        """Time in ps up to which a run was drawn last, and when that was."""
         self.setObjectName("panel")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self.temperature = ThermoPlot(("temperature", "target"), Smoothing.BOTH)
@@ -371,12 +399,18 @@ class ThermoPlots(QWidget):
             plot.later = later
             row.addWidget(plot, 1)
 
-    def wanted(self) -> bool:
-        """False while nobody can see the plots."""
-        return is_seen(self)
+    def wanted(self, latest: float) -> bool:
+        """Whether a run up to a time, fs, would be seen to be another: it is a pixel longer, or `UNDRAWN` is over."""
+        until, drawn_at = self._until
+        if not is_seen(self):
+            return False
+        if not 1e-3 * latest >= until or self.clock() - drawn_at >= UNDRAWN:
+            return True
+        return 1e-3 * latest - until >= min(plot.pixel for plot in self.plots.values())
 
     def show_curves(self, curves: Curves | None) -> None:
         """Draw a run; None empties the plots."""
+        self._until = (math.nan if curves is None else float(curves.time[-1]), self.clock())
         for plot in self.plots.values():
             self._later(plot, partial(plot.show_run, curves))
 

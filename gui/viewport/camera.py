@@ -39,6 +39,8 @@ class Sight:
         Height of a pixel in angstrom, at distance one if in perspective.
     fog : (float, float), angstrom
         Distances along the line of sight at which the box begins and ends.
+    both : (4, 4) float64
+        Box-centred coordinates to clip space: the product of the two.
     """
 
     view: NDArray[np.float64]
@@ -47,11 +49,11 @@ class Sight:
     near: float
     pixel: float
     fog: tuple[float, float]
+    both: NDArray[np.float64]
 
     def project(self, points: NDArray[np.float64], width: float, height: float) -> NDArray[np.float64]:
         """As `Camera.project`."""
-        matrix = self.projection @ self.view
-        clip = points @ matrix[:, :3].T + matrix[:, 3]
+        clip = points @ self.both[:, :3].T + self.both[:, 3]
         scaled = clip[:, :2] / clip[:, 3:]
         return np.stack([(1 + scaled[:, 0]) * 0.5 * width, (1 - scaled[:, 1]) * 0.5 * height], axis=1)
 
@@ -95,6 +97,7 @@ class Camera:
     orthographic: bool = False
     _framed: tuple[float, float] = field(default=(-62.0, 17.0), init=False)
     _stood: tuple[object, Vector] = field(default=(None, np.zeros(3)), init=False)
+    _seen: tuple[object, Sight | None] = field(default=(None, None), init=False)
 
     HOME = (-62.0, 17.0)
     FILLED = 0.88
@@ -164,6 +167,15 @@ class Camera:
 
     def sight(self, width: float, height: float) -> Sight:
         """The matrices for a view of so many pixels."""
+        place = (self.azimuth, self.elevation, self.magnification, *self.target.tolist())
+        seen = (place, self._framed, tuple(self.half.tolist()), self.field_of_view, self.orthographic, width, height)
+        known = self._seen[1]
+        if known is None or seen != self._seen[0]:  # as in `_stand`
+            known = self._sight(width, height)
+            self._seen = (seen, known)
+        return known
+
+    def _sight(self, width: float, height: float) -> Sight:
         aspect = width / height
         rotation, tangent = self.rotation(), self._tangent()
         view = np.eye(4)
@@ -186,7 +198,8 @@ class Camera:
             projection[3, 2] = -1.0
         pixel = 2.0 * tangent * (self.distance(aspect) if self.orthographic else 1.0) / height
         box = float(np.abs(rotation[2]) @ self.half)
-        return Sight(view, projection, not self.orthographic, near, pixel, (max(depth - box, 0.0), depth + box))
+        fog = max(depth - box, 0.0), depth + box
+        return Sight(view, projection, not self.orthographic, near, pixel, fog, projection @ view)
 
     def project(self, points: NDArray[np.float64], width: float, height: float) -> NDArray[np.float64]:
         """Where points appear, (n, 2) float64 pixels from the upper left corner; points before the camera only."""

@@ -15,6 +15,7 @@ from PySide6.QtGui import (
     QFont,
     QFontMetricsF,
     QGuiApplication,
+    QImage,
     QLinearGradient,
     QPainter,
     QPainterPath,
@@ -57,6 +58,8 @@ class Marks:
     ----------
     rings : tuple of (place, radius, text)
         Around agents; the text stands beside.
+    images : tuple of (place, radius)
+        Broken rings, where a path goes to another periodic image than the one that is drawn.
     path : tuple of Place
         The line through the agents of a distance, an angle or a dihedral.
     note : (place, text) or None
@@ -66,6 +69,7 @@ class Marks:
     """
 
     rings: tuple[tuple[Place, float, str], ...] = ()
+    images: tuple[tuple[Place, float], ...] = ()
     path: tuple[Place, ...] = ()
     note: tuple[Place, str] | None = None
     arrows: tuple[tuple[Place, Place, str, RGB], ...] = ()
@@ -75,6 +79,7 @@ class Marks:
         """A rectangle that holds all of them."""
         places = [(place, _REACH, "") for place in self.path]
         places += [(place, radius + _REACH, text) for place, radius, text in self.rings]
+        places += [(place, radius + _REACH, "") for place, radius in self.images]
         for start, end, text in (*(arrow[:3] for arrow in self.arrows), *self.springs):
             places += [(start, _REACH, ""), (end, _REACH, text)]
         if self.note is not None:
@@ -90,6 +95,9 @@ class Marks:
 
 _REACH = 24.0
 """Pixels around a place: half a plate of words, the barbs of an arrow."""
+
+_LARGE = 64.0
+"""Radius, pixels, from which a ring is not kept as a picture: that would take much memory."""
 
 _MARGIN = 16.0
 _TEXT = 13.0
@@ -152,8 +160,16 @@ class Overlay:
             painter.setPen(QPen(colour, width, solid, round_cap))
             if len(through) > 1:
                 painter.drawPolyline(through)
-            for place, radius, _ in marks.rings:
-                painter.drawEllipse(QPointF(*place), radius + 3, radius + 3)
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)  # rings move by less than a pixel
+        rings = [(place, radius, False) for place, radius, _ in marks.rings]
+        for place, radius, broken in (*rings, *((*image, True) for image in marks.images)):
+            if radius > _LARGE:
+                _paint_ring(painter, QPointF(*place), radius, mark, halo, broken)
+                continue
+            ratio = painter.deviceTransform().m11()
+            ring = _ring(round(2.0 * radius) / 2.0, mark.rgb(), halo.rgba(), ratio, broken)
+            half = 0.5 * ring.deviceIndependentSize().width()
+            painter.drawImage(QPointF(place[0] - half, place[1] - half), ring)
         for start, end, text, rgb in marks.arrows:
             arrow, colour = _arrow(start, end), _colour(rgb)
             painter.strokePath(arrow, QPen(halo, 6.0, solid, round_cap))
@@ -180,22 +196,16 @@ class Overlay:
         """A few words on a plate, the middle of its left side at a place, or lower where others are written."""
         if not text:
             return
-        font, metrics = _note_font(QGuiApplication.font().toString(), large)
-        height = metrics.height() + 2
-        room = QRectF(place[0], place[1] - 0.5 * height, metrics.horizontalAdvance(text) + 10, height)
+        ratio = painter.deviceTransform().m11()
+        plate = _plate(QGuiApplication.font().toString(), text, colour.rgb(), self.colours.plate, ratio, large)
+        width, height = plate.deviceIndependentSize().toTuple()
+        room = QRectF(place[0], place[1] - 0.5 * height, width, height)
         for other in sorted(taken, key=QRectF.top):
             if room.intersects(other):
                 room.moveTop(other.bottom() + 1)
         taken.append(room)
-        plate = _colour(self.colours.plate)
-        plate.setAlphaF(0.8)
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(plate)
-        painter.drawRoundedRect(room, 4, 4)
-        painter.setBrush(Qt.BrushStyle.NoBrush)
-        painter.setFont(font)
-        painter.setPen(colour)
-        painter.drawText(QPointF(room.left() + 5, room.top() + 1 + metrics.ascent()), text)
+        # On whole pixels of the picture, so that the words stay sharp.
+        painter.drawImage(QPointF(round(room.left() * ratio) / ratio, round(room.top() * ratio) / ratio), plate)
 
     def _paint_plate(self, painter: QPainter, width: float, height: float) -> None:
         """A veil behind the legend, for the time when agents are behind it."""
@@ -294,6 +304,14 @@ class Overlay:
         painter.drawText(plate.adjusted(20, 10, -20, -10), flags, message)
 
 
+def _clear(width: float, height: float, ratio: float) -> QImage:
+    """Nothing, to be painted on, of so many units with `ratio` pixels each."""
+    picture = QImage(math.ceil(width * ratio), math.ceil(height * ratio), QImage.Format.Format_ARGB32_Premultiplied)
+    picture.setDevicePixelRatio(ratio)
+    picture.fill(Qt.GlobalColor.transparent)
+    return picture
+
+
 def _arrow(start: Place, end: Place) -> QPainterPath:
     """An arrow; it has no barbs where it is too short to have a direction."""
     path = QPainterPath(QPointF(*start))
@@ -318,10 +336,47 @@ def _font(pixels: float, *, bold: bool = False) -> QFont:
     return _made_font(QGuiApplication.font().toString(), pixels, bold)
 
 
-@lru_cache(maxsize=4)
-def _note_font(of: str, large: bool) -> tuple[QFont, QFontMetricsF]:
+@lru_cache(maxsize=64)
+def _ring(radius: float, colour: int, halo: int, ratio: float, broken: bool) -> QImage:
+    """A ring around an agent of a radius, painted once as plates are."""
+    half = math.ceil(radius + 6.0)
+    ring = _clear(2.0 * half, 2.0 * half, ratio)
+    painter = QPainter(ring)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    _paint_ring(painter, QPointF(half, half), radius, QColor.fromRgba(colour), QColor.fromRgba(halo), broken)
+    painter.end()
+    return ring
+
+
+def _paint_ring(painter: QPainter, place: QPointF, radius: float, colour: QColor, halo: QColor, broken: bool) -> None:
+    for ink, width in ((halo, 4.5), (colour, 1.8)):
+        pen = QPen(ink, width)
+        if broken:
+            pen.setDashPattern([6.0 / width, 6.0 / width])
+            pen.setCapStyle(Qt.PenCapStyle.FlatCap)
+        painter.setPen(pen)
+        painter.drawEllipse(place, radius + 3, radius + 3)
+
+
+@lru_cache(maxsize=64)
+def _plate(of: str, text: str, colour: int, ground: RGB, ratio: float, large: bool) -> QImage:
+    """A few words on a plate, painted once: they follow an agent through many pictures."""
     font = _made_font(of, _TEXT + 2 if large else _TEXT - 1, True)
-    return font, QFontMetricsF(font)
+    metrics = QFontMetricsF(font)
+    width, height = math.ceil(metrics.horizontalAdvance(text) + 10), math.ceil(metrics.height() + 2)
+    plate = _clear(width, height, ratio)
+    painter = QPainter(plate)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    veil = _colour(ground)
+    veil.setAlphaF(0.8)
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(veil)
+    painter.drawRoundedRect(QRectF(0, 0, width, height), 4, 4)
+    painter.setFont(font)
+    painter.setPen(QColor(colour))
+    painter.drawText(QPointF(5, 1 + metrics.ascent()), text)
+    painter.end()
+    return plate
 
 
 @lru_cache(maxsize=16)

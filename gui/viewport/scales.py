@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -69,7 +70,7 @@ def step_table(colours: tuple[RGB, ...]) -> NDArray[np.uint8]:
 def scale_labels(low: float, high: float) -> tuple[str, str]:
     """Both ends of a range with as many digits as tell them apart."""
     span = abs(high - low)
-    digits = 2 if span <= 0 else int(np.clip(1 - np.floor(np.log10(span)), 0, 6))
+    digits = 2 if span <= 0 else min(max(1 - math.floor(math.log10(span)), 0), 6)
     return f"{low:.{digits}f}".replace("-", "−"), f"{high:.{digits}f}".replace("-", "−")
 
 

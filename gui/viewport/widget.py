@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,6 +39,9 @@ _NEIGHBOURHOOD = 4.5
 
 _PER_FORCE, _LONGEST_ARROW = 1.0, 5.0
 """angstrom per eV/angstrom, and angstrom: lengths of the arrow that points downhill."""
+
+_ELSEWHERE = 0.1
+"""angstrom; an agent that far from where it is drawn is another periodic image of it."""
 
 
 class Viewport(QObject):
@@ -87,6 +91,7 @@ class Viewport(QObject):
         self._show_hydrogen_bonds = False
         self._picked: tuple[int, ...] = ()
         self._figure: Reading | None = None
+        self._read: tuple[str, str] | None = None  # what stands at the arrow and at the figure
         self._followed: int | None = None
         self._springs_shown = False
         self._marks_shown: Marks | None = None
@@ -144,7 +149,7 @@ class Viewport(QObject):
             self._bond_count.forget()
         self._bond_count = BondCount(topology, self._molecules, self._show_new_bonds, self)
         self._frame = None
-        self._picked, self._figure, self._followed = (), None, None
+        self._picked, self._figure, self._read, self._followed = (), None, None, None
         self._begin_scale()
         same = np.allclose(box, self._box, rtol=1e-6)
         self._set_box(np.array(box, dtype=np.float64))
@@ -270,8 +275,12 @@ class Viewport(QObject):
 
     def mark(self, picked: tuple[int, ...], figure: Reading | None = None) -> None:
         """Mark picked agents, what they form, and the way downhill of the last one."""
-        self._picked, self._figure = picked, figure
+        self._picked, self._figure, self._read = picked, figure, None
         self._refresh()
+
+    def read_off(self) -> None:
+        """Write its own numbers at the marks of the next frame; of others marks keep the numbers that they have."""
+        self._read = None
 
     def pull_to(self, agent: int, x: float, y: float) -> None:
         """Draw the molecule of an agent to a point of the widget, in the plane of the view that the agent is in."""
@@ -467,7 +476,9 @@ class Viewport(QObject):
     def _move_marks(self) -> None:
         """Paint anew where marks were and are."""
         before, bounds = self._marks_shown, self._marks_bounds
-        self._marks_shown = self._marks(*self._size())
+        if self._read is None:
+            self._read = self._readings()
+        self._marks_shown = self._marks(*self._size(), self._read)
         self._marks_bounds = self._marks_shown.bounds()
         if before is None:
             self._surface.update()
@@ -569,12 +580,18 @@ class Viewport(QObject):
             self._legend = self._make_legend()
         axes = self.camera.rotation().T if self._show_axes else None
         shown = self._legend if legend else None
-        return Overlay(VIEW_COLOURS[self._theme], shown, axes, message, marks or self._marks(width, height))
+        if marks is None:
+            marks = self._marks(width, height, self._readings())
+        return Overlay(VIEW_COLOURS[self._theme], shown, axes, message, marks)
+
+    def _drawn_places(self) -> NDArray[np.float64]:
+        """Picked agents where they are drawn, (n, 3) angstrom from the centre of the box."""
+        assert self._canvas is not None
+        return self._canvas.positions[list(self._picked)].astype(np.float64)
 
     def _places(self) -> NDArray[np.float64]:
         """Picked agents, (n, 3) angstrom from the centre of the box: each in the image nearest to the one before."""
-        assert self._canvas is not None
-        places = self._canvas.positions[list(self._picked)].astype(np.float64)
+        places = self._drawn_places()
         places[1:] = places[0] + np.cumsum(nearest(np.diff(places, axis=0), self._box), axis=0)
         return places
 
@@ -596,34 +613,42 @@ class Viewport(QObject):
         """How far points, (n, 3), are before the eye, angstrom."""
         return np.asarray(-(points @ sight.view[2, :3] + sight.view[2, 3]))
 
-    def _marks(self, width: float, height: float) -> Marks:
+    def _readings(self) -> tuple[str, str]:
+        """The gradient of the last picked agent, and what the picked ones form, as written."""
+        if self._frame is None or not self._picked:
+            return "", ""
+        force = self._frame.forces[self._picked[-1]]
+        return f"{math.hypot(*force):.2f} eV/Å", "" if self._figure is None else self._figure.text(self._frame)
+
+    def _marks(self, width: float, height: float, readings: tuple[str, str]) -> Marks:
         springs = self._springs(width, height)
         if self._canvas is None or self._frame is None or not self._picked:
             return Marks(springs=springs)
-        places, frame = self._places(), self._frame
-        force = frame.forces[self._picked[-1]]
-        size = float(np.linalg.norm(force))
-        tip = places[-1] + force * min(_PER_FORCE, _LONGEST_ARROW / max(size, 1e-9))
+        drawn, places, n = self._drawn_places(), self._places(), len(self._picked)
+        force = self._frame.forces[self._picked[-1]]
+        tip = drawn[-1] + force * min(_PER_FORCE, _LONGEST_ARROW / max(math.hypot(*force), 1e-9))
         sight = self.camera.sight(width, height)
-        points = np.concatenate([places, tip[None]])
-        depths = self._depths(points, sight)
-        if (depths < 0.5).any():  # behind the eye
+        points = np.concatenate([drawn, tip[None], places])
+        depths = self._depths(points, sight).tolist()
+        if min(depths) < 0.5:  # behind the eye
             return Marks(springs=springs)
-        at = [(float(x), float(y)) for x, y in sight.project(points, width, height)]
-        pixels = 1.0 / (sight.pixel * (depths if sight.perspective else np.ones_like(depths)))
-        radii = self._radii[list(self._picked)] * pixels[:-1]
-        several = len(self._picked) > 1
-        rings = tuple(
-            (place, float(radius), str(number) if several else "")
-            for number, (place, radius) in enumerate(zip(at[:-1], radii, strict=True), start=1)
-        )
+        at = [(x, y) for x, y in sight.project(points, width, height).tolist()]
+        radii = [
+            float(self._radii[agent]) / (sight.pixel * (depth if sight.perspective else 1.0))
+            for agent, depth in zip((*self._picked, self._picked[-1], *self._picked), depths, strict=True)
+        ]
+        path = at[n + 1 :]
+        rings = tuple((at[i], radii[i], str(i + 1) if n > 1 else "") for i in range(n))
+        moved = (np.abs(places - drawn).max(axis=1) > _ELSEWHERE).tolist()
+        images = tuple((path[i], radii[n + 1 + i]) for i in range(n) if moved[i])
+        gradient, formed = readings
         note = None
         if self._figure is not None:
-            middle = {2: (at[0], at[1]), 3: (at[1], at[1]), 4: (at[1], at[2])}[len(self._picked)]
+            middle = path[(n - 1) // 2], path[n // 2]
             x, y = (0.5 * (one + other) for one, other in zip(*middle, strict=True))
-            note = ((x + 12, y + 16), self._figure.text(frame))
-        arrow = (at[-2], at[-1], f"{size:.2f} eV/Å", VIEW_COLOURS[self._theme].arrow)
-        return Marks(rings, tuple(at[:-1]) if several else (), note, (arrow,), springs)
+            note = ((x + 12, y + 16), formed)
+        arrow = (at[n - 1], at[n], gradient, VIEW_COLOURS[self._theme].arrow)
+        return Marks(rings, images, tuple(path) if n > 1 else (), note, (arrow,), springs)
 
     def _scene(self, width: float, height: float) -> Scene:
         from mldsim.gui.viewport.canvas import Scene
@@ -673,10 +698,10 @@ class _Surface(QWidget):
         self.setStyleSheet("background: transparent;")
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802 (Qt's name)
-        painter = QPainter(self)
         view, width, height = self._viewport, self.width(), self.height()
         seen = event.rect().intersects(LEGEND_AREA)
         overlay = view._overlay(view._message, width, height, view._marks_shown, legend=seen)
+        painter = QPainter(self)
         overlay.paint(painter, width, height, 1.0, QRectF(event.rect()))
         painter.end()
 

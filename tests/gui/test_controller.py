@@ -97,7 +97,7 @@ class Remember:
     def __init__(self):
         self.told = []
 
-    def wanted(self):
+    def wanted(self, latest):
         return self.visible
 
     def __getattr__(self, name):
@@ -354,6 +354,10 @@ def test_plots_are_drawn_seldom_and_only_when_there_is_something_new_to_see(cont
         runner.thermo.append(row())
         controller.tick()
     assert len(views.of("show_curves")) == drawn
+    views.visible = True
+    clock.now += 1.0
+    controller.tick()  # the run stands; its end is not left out
+    assert len(views.of("show_curves")) == drawn + 1
 
 
 def test_notices_are_passed_on_and_closing_ends_everything(controller, runner, views):

@@ -160,6 +160,53 @@ def test_the_loss_is_split_and_adds_up(desk, qtbot):
     assert Span("s", 2.0, 0.0, 1.0).inside is False
 
 
+def test_the_agents_themselves_are_ringed_where_a_distance_goes_to_another_image(desk):
+    frame, topology = desk.frame, desk.topology
+    oxygens = np.flatnonzero(topology.species == 0)
+    inside = frame.positions[oxygens] % frame.box
+    low, high = oxygens[inside[:, 0].argmin()], oxygens[inside[:, 0].argmax()]  # neighbours through the face of the box
+    desk.pick((int(low), int(high)))
+    desk.viewport.read_off()
+    desk.set_frame(frame)
+    marks, drawn = desk.viewport._marks_shown, desk.viewport.project()
+    for ring, agent in zip(marks.rings, (low, high), strict=True):
+        np.testing.assert_allclose(ring[0], drawn[agent], atol=0.1)
+    assert [place for place, _ in marks.images] == [marks.path[1]]
+    assert np.linalg.norm(np.subtract(marks.path[1], drawn[high])) > 50
+    np.testing.assert_allclose(marks.arrows[0][0], drawn[high], atol=0.1)
+    desk.pick((0, 1))  # of one molecule, which is drawn whole
+    desk.viewport.read_off()
+    desk.set_frame(frame)
+    assert desk.viewport._marks_shown.images == ()
+
+
+def test_numbers_can_be_read_while_they_change_and_end_as_those_of_the_last_frame(desk):
+    now = 100.0
+    desk._clock = lambda: now
+    desk.pick((0, 1))
+
+    def frame(scale):
+        return replace(desk.frame, forces=scale * desk.frame.forces)
+
+    def gradient():
+        marks = desk.viewport._marks_shown
+        return float(marks.arrows[0][2].split()[0]), float(desk.panel.values[1].text().split()[0])
+
+    size = float(np.linalg.norm(desk.frame.forces[1]))
+    for step in range(12):  # 60 frames a second
+        now += 1 / 60
+        desk.set_frame(frame(1.0 + step))
+        desk.read_off()
+    assert gradient()[0] < 11.0 * size
+    for _ in range(15):  # then the run stands
+        now += 1 / 60
+        desk.read_off()
+    assert gradient() == pytest.approx((12.0 * size, 12.0 * size), rel=0.01)
+    marks = desk.viewport._marks_shown
+    desk.read_off()
+    assert desk.viewport._marks_shown is marks  # nothing is drawn for nothing
+
+
 def test_marks_are_drawn_and_taken_away(desk, pixels):
     plain = pixels(desk.viewport.widget)
     desk.pick((0,))

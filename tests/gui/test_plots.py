@@ -218,6 +218,27 @@ def test_the_table_of_a_run_has_every_column_with_its_unit(home):
     assert rows[1][list(THERMO_COLUMNS).index("conserved")] == ""
 
 
+def test_what_a_long_run_adds_is_drawn_when_it_can_be_seen(plots):
+    now = 0.0
+    plots.clock = lambda: now
+    plots.show_curves(run(20_000))  # to 99,995 fs
+    pixel = 1e3 * plots.temperature.pixel
+    assert 50 < pixel < 5000
+    assert not plots.wanted(99_995 + 0.2 * pixel)
+    assert plots.wanted(99_995 + 1.1 * pixel)
+    assert plots.wanted(5.0)  # it went back
+    assert plots.wanted(math.nan)  # another one
+    now = 1.1  # the last frame of a run that stands
+    assert plots.wanted(99_995 + 0.2 * pixel)
+    plots.hide()
+    assert not plots.wanted(99_995 + 1.1 * pixel)
+
+
+def test_what_a_short_run_adds_is_drawn_at_once(plots):
+    plots.show_curves(run(40))
+    assert plots.wanted(5.0 * 40)
+
+
 def test_a_long_run_is_drawn_with_few_points(plots):
     plots.show_curves(run(20_000))
     for plot in plots.plots.values():

@@ -1,5 +1,6 @@
 """The real window with a real runner and a small engine, as a user handles it: keys, fields, files, closing."""
 
+import math
 import time
 from functools import partial
 
@@ -380,7 +381,7 @@ def test_plots_follow_the_run(open_window):
     assert mean[-1] == pytest.approx(290.0)
     assert list(desk.window.plots.free.curves()) == []  # this engine knows no losses of the species
     desk.window._plots_dock.hide()
-    assert not desk.window.plots.wanted()
+    assert not desk.window.plots.wanted(math.nan)
 
 
 def test_axes_stand_still_until_the_curve_leaves_them():
