@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -41,6 +42,8 @@ class Sight:
         Distances along the line of sight at which the box begins and ends.
     both : (4, 4) float64
         Box-centred coordinates to clip space: the product of the two.
+    rows : four times four floats
+        Of `both` the first, the second and the last row, and of `view` the third.
     """
 
     view: NDArray[np.float64]
@@ -50,6 +53,15 @@ class Sight:
     pixel: float
     fog: tuple[float, float]
     both: NDArray[np.float64]
+    rows: tuple[tuple[float, float, float, float], ...]
+
+    def place(self, point: Sequence[float], width: float, height: float) -> tuple[float, float, float]:
+        """As `project` for one point, and how far it is before the eye, angstrom."""
+        x, y, z = point
+        (a, b, c, d), (e, f, g, h), (i, j, k, m), (o, p, q, r) = self.rows
+        share = 0.5 / (i * x + j * y + k * z + m or 1e-9)
+        right, up = (a * x + b * y + c * z + d) * share, (e * x + f * y + g * z + h) * share
+        return (0.5 + right) * width, (0.5 - up) * height, -(o * x + p * y + q * z + r)
 
     def project(self, points: NDArray[np.float64], width: float, height: float) -> NDArray[np.float64]:
         """As `Camera.project`."""
@@ -199,7 +211,9 @@ class Camera:
         pixel = 2.0 * tangent * (self.distance(aspect) if self.orthographic else 1.0) / height
         box = float(np.abs(rotation[2]) @ self.half)
         fog = max(depth - box, 0.0), depth + box
-        return Sight(view, projection, not self.orthographic, near, pixel, fog, projection @ view)
+        both = projection @ view
+        rows = tuple(tuple(row) for row in (*both[[0, 1, 3]].tolist(), view[2].tolist()))
+        return Sight(view, projection, not self.orthographic, near, pixel, fog, both, rows)
 
     def project(self, points: NDArray[np.float64], width: float, height: float) -> NDArray[np.float64]:
         """Where points appear, (n, 2) float64 pixels from the upper left corner; points before the camera only."""

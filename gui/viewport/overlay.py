@@ -24,6 +24,7 @@ from PySide6.QtGui import (
 )
 
 from mldsim.gui.viewport.colours import RGB, ViewColours
+from mldsim.gui.viewport.marks import TEXT, Marks, Place
 from mldsim.gui.viewport.scales import Scale
 
 
@@ -46,61 +47,10 @@ class ScaleLegend:
 
 Legend = KindLegend | ScaleLegend
 
-Place = tuple[float, float]
-"""Pixels of the design, from the upper left corner."""
-
-
-@dataclass(frozen=True, slots=True)
-class Marks:
-    """What is drawn at picked agents, over everything.
-
-    Attributes
-    ----------
-    rings : tuple of (place, radius, text)
-        Around agents; the text stands beside.
-    images : tuple of (place, radius)
-        Broken rings, where a path goes to another periodic image than the one that is drawn.
-    path : tuple of Place
-        The line through the agents of a distance, an angle or a dihedral.
-    note : (place, text) or None
-        Its value.
-    arrows : tuple of (from, to, text, RGB)
-    springs : tuple of (from, to, text)
-    """
-
-    rings: tuple[tuple[Place, float, str], ...] = ()
-    images: tuple[tuple[Place, float], ...] = ()
-    path: tuple[Place, ...] = ()
-    note: tuple[Place, str] | None = None
-    arrows: tuple[tuple[Place, Place, str, RGB], ...] = ()
-    springs: tuple[tuple[Place, Place, str], ...] = ()
-
-    def bounds(self) -> QRectF:
-        """A rectangle that holds all of them."""
-        places = [(place, _REACH, "") for place in self.path]
-        places += [(place, radius + _REACH, text) for place, radius, text in self.rings]
-        places += [(place, radius + _REACH, "") for place, radius in self.images]
-        for start, end, text in (*(arrow[:3] for arrow in self.arrows), *self.springs):
-            places += [(start, _REACH, ""), (end, _REACH, text)]
-        if self.note is not None:
-            places.append((self.note[0], _REACH, self.note[1]))
-        if not places:
-            return QRectF()
-        left, top = (min(at[axis] - reach for at, reach, _ in places) for axis in (0, 1))
-        right = max(at[0] + reach + _TEXT * len(text) for at, reach, text in places)
-        below = _REACH * max(sum(bool(text) for *_, text in places) - 1, 0)  # words give way downwards
-        bottom = max(at[1] + reach for at, reach, _ in places) + below
-        return QRectF(left, top, right - left, bottom - top)
-
-
-_REACH = 24.0
-"""Pixels around a place: half a plate of words, the barbs of an arrow."""
-
 _LARGE = 64.0
 """Radius, pixels, from which a ring is not kept as a picture: that would take much memory."""
 
 _MARGIN = 16.0
-_TEXT = 13.0
 LEGEND_AREA = QRect(0, 0, 320, 320)
 """Pixels that a legend can reach."""
 _AXES = (("x", "#ef6a5c"), ("y", "#4fb06d"), ("z", "#4f8df0"))
@@ -124,7 +74,7 @@ class Overlay:
     legend: Legend | None
     axes: NDArray[np.float64] | None
     message: str | None
-    marks: Marks = Marks()
+    marks: Marks
 
     def paint(self, painter: QPainter, width: float, height: float, scale: float, part: QRectF | None = None) -> None:
         """Draw into a picture of so many of the painter's units.
@@ -149,81 +99,56 @@ class Overlay:
         painter.restore()
 
     def _paint_marks(self, painter: QPainter) -> None:
-        marks, mark = self.marks, _colour(self.colours.mark)
-        halo = _colour(self.colours.plate)
-        halo.setAlphaF(0.75)
+        marks, colours = self.marks, self.colours
+        halo = _colour(colours.plate, 0.75)
+        notes = _Notes(painter, colours.plate)
         painter.setBrush(Qt.BrushStyle.NoBrush)
-        taken: list[QRectF] = []
-        solid, dash, round_cap = Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine, Qt.PenCapStyle.RoundCap
         through = [QPointF(*place) for place in marks.path]
-        for colour, width in ((halo, 4.5), (mark, 1.8)):
-            painter.setPen(QPen(colour, width, solid, round_cap))
-            if len(through) > 1:
+        if len(through) > 1:
+            for ink, width in ((halo, 4.5), (_colour(colours.mark), 1.8)):
+                painter.setPen(_pen(ink.rgba(), width))
                 painter.drawPolyline(through)
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)  # rings move by less than a pixel
         rings = [(place, radius, False) for place, radius, _ in marks.rings]
-        for place, radius, broken in (*rings, *((*image, True) for image in marks.images)):
+        for (x, y), radius, broken in (*rings, *((*image, True) for image in marks.images)):
+            look = _colour(colours.mark).rgba(), halo.rgba(), broken
             if radius > _LARGE:
-                _paint_ring(painter, QPointF(*place), radius, mark, halo, broken)
+                _paint_ring(painter, QPointF(x, y), radius, *look)
                 continue
-            ratio = painter.deviceTransform().m11()
-            ring = _ring(round(2.0 * radius) / 2.0, mark.rgb(), halo.rgba(), ratio, broken)
-            half = 0.5 * ring.deviceIndependentSize().width()
-            painter.drawImage(QPointF(place[0] - half, place[1] - half), ring)
+            half, ring = _ring(round(2.0 * radius) / 2.0, notes.ratio, *look)
+            painter.drawImage(QPointF(x - half, y - half), ring)
         for start, end, text, rgb in marks.arrows:
-            arrow, colour = _arrow(start, end), _colour(rgb)
-            painter.strokePath(arrow, QPen(halo, 6.0, solid, round_cap))
-            painter.strokePath(arrow, QPen(colour, 3.0, solid, round_cap))
-            self._paint_note(painter, (end[0] + 10, end[1]), text, colour, taken)
+            arrow = _arrow(start, end)
+            painter.strokePath(arrow, _pen(halo.rgba(), 6.0))
+            painter.strokePath(arrow, _pen(_colour(rgb).rgba(), 3.0))
+            notes.write((end[0] + 10, end[1]), text, rgb)
         for start, end, text in marks.springs:
-            colour = _colour(self.colours.pull)
-            painter.setPen(QPen(halo, 5.0, solid, round_cap))
+            painter.setPen(_pen(halo.rgba(), 5.0))
             painter.drawLine(QPointF(*start), QPointF(*end))
-            painter.setPen(QPen(colour, 2.4, dash, round_cap))
+            painter.setPen(_pen(_colour(colours.pull).rgba(), 2.4, dashed=True))
             painter.drawLine(QPointF(*start), QPointF(*end))
             painter.drawEllipse(QPointF(*end), 5, 5)
-            self._paint_note(painter, (end[0] + 12, end[1]), text, colour, taken)
+            notes.write((end[0] + 12, end[1]), text, colours.pull)
         for place, radius, text in marks.rings:
-            if text:
-                self._paint_note(painter, (place[0] + radius + 5, place[1] - radius - 3), text, mark, taken)
+            notes.write((place[0] + radius + 5, place[1] - radius - 3), text, colours.mark)
         if marks.note is not None:
-            place, text = marks.note
-            self._paint_note(painter, place, text, _colour(self.colours.text), taken, large=True)
-
-    def _paint_note(
-        self, painter: QPainter, place: Place, text: str, colour: QColor, taken: list[QRectF], *, large: bool = False
-    ) -> None:
-        """A few words on a plate, the middle of its left side at a place, or lower where others are written."""
-        if not text:
-            return
-        ratio = painter.deviceTransform().m11()
-        plate = _plate(QGuiApplication.font().toString(), text, colour.rgb(), self.colours.plate, ratio, large)
-        width, height = plate.deviceIndependentSize().toTuple()
-        room = QRectF(place[0], place[1] - 0.5 * height, width, height)
-        for other in sorted(taken, key=QRectF.top):
-            if room.intersects(other):
-                room.moveTop(other.bottom() + 1)
-        taken.append(room)
-        # On whole pixels of the picture, so that the words stay sharp.
-        painter.drawImage(QPointF(round(room.left() * ratio) / ratio, round(room.top() * ratio) / ratio), plate)
+            notes.write(*marks.note, colours.text, large=True)
 
     def _paint_plate(self, painter: QPainter, width: float, height: float) -> None:
         """A veil behind the legend, for the time when agents are behind it."""
-        veil = _colour(self.colours.plate)
-        veil.setAlphaF(0.55)
         painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(veil)
+        painter.setBrush(_colour(self.colours.plate, 0.55))
         inset = 0.5 * _MARGIN
         painter.drawRoundedRect(QRectF(inset, inset, width, height), 7, 7)
 
     def _paint_kinds(self, painter: QPainter, legend: KindLegend) -> None:
-        font = _font(_TEXT)
+        font = _font(TEXT)
         radius, row = 7.0, 23.0
         metrics = QFontMetricsF(font)
         widths = [2 * radius + 8 + metrics.horizontalAdvance(symbol) for symbol, _ in legend.kinds]
         below = 0.0
         if legend.title:
-            bold = _font(_TEXT, bold=True)
+            bold = _font(TEXT, bold=True)
             widths.append(QFontMetricsF(bold).horizontalAdvance(legend.title))
             below = row
         self._paint_plate(painter, _MARGIN + max(widths), row * len(legend.kinds) + below + 7)
@@ -250,7 +175,7 @@ class Overlay:
     def _paint_scale(self, painter: QPainter, legend: ScaleLegend) -> None:
         bar, row = QRectF(_MARGIN, _MARGIN + 22, 158, 10), 18.0
         self._paint_plate(painter, bar.width() + _MARGIN, 43 + row * len(legend.rows))
-        painter.setFont(_font(_TEXT, bold=True))
+        painter.setFont(_font(TEXT, bold=True))
         painter.setPen(_colour(self.colours.text))
         left, right = Qt.AlignmentFlag.AlignLeft, Qt.AlignmentFlag.AlignRight
         middle, centre = Qt.AlignmentFlag.AlignVCenter, Qt.AlignmentFlag.AlignHCenter
@@ -262,7 +187,7 @@ class Overlay:
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(gradient)
         painter.drawRoundedRect(bar, 2.5, 2.5)
-        painter.setFont(_font(_TEXT - 1))
+        painter.setFont(_font(TEXT - 1))
         for index, (symbol, lowest, highest) in enumerate(legend.rows):
             place = QRectF(bar.left(), bar.bottom() + 3 + index * row, bar.width(), row)
             painter.setPen(_colour(self.colours.text))
@@ -273,7 +198,7 @@ class Overlay:
 
     def _paint_axes(self, painter: QPainter, axes: NDArray[np.float64], height: float) -> None:
         origin, length = QPointF(_MARGIN + 26, height - _MARGIN - 26), 25.0
-        painter.setFont(_font(_TEXT - 2, bold=True))
+        painter.setFont(_font(TEXT - 2, bold=True))
         for index in np.argsort(axes[:, 2]):  # the one that points away first
             name, code = _AXES[index]
             x, y, towards = (float(part) for part in axes[index])
@@ -286,22 +211,44 @@ class Overlay:
                 painter.drawText(QRectF(at.x() - 8, at.y() - 9, 16, 16), Qt.AlignmentFlag.AlignCenter, name)
 
     def _paint_message(self, painter: QPainter, message: str, width: float, height: float) -> None:
-        font = _font(_TEXT + 1)
+        font = _font(TEXT + 1)
         painter.setFont(font)
         flags = Qt.AlignmentFlag.AlignCenter.value | Qt.TextFlag.TextWordWrap.value
         room = QRectF(0, 0, max(min(width - 96, 520), 120), height)
         text = QFontMetricsF(font).boundingRect(room, flags, message)
         plate = QRectF(0, 0, text.width() + 44, text.height() + 26)
         plate.moveCenter(QPointF(0.5 * width, 0.5 * height))
-        ground = _colour(self.colours.plate)
-        ground.setAlphaF(0.9)
-        line = _colour(self.colours.box)
-        line.setAlphaF(0.45)
-        painter.setPen(QPen(line, 1))
-        painter.setBrush(ground)
+        painter.setPen(QPen(_colour(self.colours.box, 0.45), 1))
+        painter.setBrush(_colour(self.colours.plate, 0.9))
         painter.drawRoundedRect(plate, 10, 10)
         painter.setPen(_colour(self.colours.text))
         painter.drawText(plate.adjusted(20, 10, -20, -10), flags, message)
+
+
+class _Notes:
+    """A few words each on a plate of its own; they give way to each other downwards."""
+
+    def __init__(self, painter: QPainter, ground: RGB) -> None:
+        self._painter, self._ground = painter, ground
+        self.ratio = painter.deviceTransform().m11()
+        """Pixels of the picture for one of the design."""
+        self._font = QGuiApplication.font().toString()
+        self._taken: list[tuple[float, float, float, float]] = []
+
+    def write(self, place: Place, text: str, colour: RGB, *, large: bool = False) -> None:
+        """Write with the middle of the left side of the plate at a place, or lower where others are written."""
+        if not text:
+            return
+        width, height, plate = _plate(self._font, text, colour, self._ground, self.ratio, large)
+        left, top = place[0], place[1] - 0.5 * height
+        for other_top, other_left, right, bottom in sorted(self._taken):
+            if left < right and other_left < left + width and top < bottom and other_top < top + height:
+                top = bottom + 1
+        self._taken.append((top, left, left + width, top + height))
+        # On whole pixels of the picture, so that the words stay sharp.
+        self._painter.drawImage(
+            QPointF(round(left * self.ratio) / self.ratio, round(top * self.ratio) / self.ratio), plate
+        )
 
 
 def _clear(width: float, height: float, ratio: float) -> QImage:
@@ -327,8 +274,16 @@ def _arrow(start: Place, end: Place) -> QPainterPath:
     return path
 
 
-def _colour(rgb: RGB) -> QColor:
-    return QColor.fromRgbF(*rgb)
+@lru_cache(maxsize=64)
+def _colour(rgb: RGB, opacity: float = 1.0) -> QColor:
+    return QColor.fromRgbF(*rgb, opacity)
+
+
+@lru_cache(maxsize=32)
+def _pen(rgba: int, width: float, *, dashed: bool = False) -> QPen:
+    """A pen with round ends."""
+    style = Qt.PenStyle.DashLine if dashed else Qt.PenStyle.SolidLine
+    return QPen(QColor.fromRgba(rgba), width, style, Qt.PenCapStyle.RoundCap)
 
 
 def _font(pixels: float, *, bold: bool = False) -> QFont:
@@ -337,20 +292,20 @@ def _font(pixels: float, *, bold: bool = False) -> QFont:
 
 
 @lru_cache(maxsize=64)
-def _ring(radius: float, colour: int, halo: int, ratio: float, broken: bool) -> QImage:
-    """A ring around an agent of a radius, painted once as plates are."""
+def _ring(radius: float, ratio: float, colour: int, halo: int, broken: bool) -> tuple[float, QImage]:
+    """A ring around an agent of a radius, painted once as plates are, and half its width."""
     half = math.ceil(radius + 6.0)
     ring = _clear(2.0 * half, 2.0 * half, ratio)
     painter = QPainter(ring)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    _paint_ring(painter, QPointF(half, half), radius, QColor.fromRgba(colour), QColor.fromRgba(halo), broken)
+    _paint_ring(painter, QPointF(half, half), radius, colour, halo, broken)
     painter.end()
-    return ring
+    return half, ring
 
 
-def _paint_ring(painter: QPainter, place: QPointF, radius: float, colour: QColor, halo: QColor, broken: bool) -> None:
-    for ink, width in ((halo, 4.5), (colour, 1.8)):
-        pen = QPen(ink, width)
+def _paint_ring(painter: QPainter, place: QPointF, radius: float, colour: int, halo: int, broken: bool) -> None:
+    for rgba, width in ((halo, 4.5), (colour, 1.8)):
+        pen = QPen(QColor.fromRgba(rgba), width)
         if broken:
             pen.setDashPattern([6.0 / width, 6.0 / width])
             pen.setCapStyle(Qt.PenCapStyle.FlatCap)
@@ -359,24 +314,22 @@ def _paint_ring(painter: QPainter, place: QPointF, radius: float, colour: QColor
 
 
 @lru_cache(maxsize=64)
-def _plate(of: str, text: str, colour: int, ground: RGB, ratio: float, large: bool) -> QImage:
-    """A few words on a plate, painted once: they follow an agent through many pictures."""
-    font = _made_font(of, _TEXT + 2 if large else _TEXT - 1, True)
+def _plate(of: str, text: str, colour: RGB, ground: RGB, ratio: float, large: bool) -> tuple[float, float, QImage]:
+    """A few words on a plate, painted once: they follow an agent through many pictures. With its width and height."""
+    font = _made_font(of, TEXT + 2 if large else TEXT - 1, True)
     metrics = QFontMetricsF(font)
     width, height = math.ceil(metrics.horizontalAdvance(text) + 10), math.ceil(metrics.height() + 2)
     plate = _clear(width, height, ratio)
     painter = QPainter(plate)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    veil = _colour(ground)
-    veil.setAlphaF(0.8)
     painter.setPen(Qt.PenStyle.NoPen)
-    painter.setBrush(veil)
+    painter.setBrush(_colour(ground, 0.8))
     painter.drawRoundedRect(QRectF(0, 0, width, height), 4, 4)
     painter.setFont(font)
-    painter.setPen(QColor(colour))
+    painter.setPen(_colour(colour))
     painter.drawText(QPointF(5, 1 + metrics.ascent()), text)
     painter.end()
-    return plate
+    return width, height, plate
 
 
 @lru_cache(maxsize=16)

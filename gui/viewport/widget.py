@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,16 +12,16 @@ from PySide6.QtCore import QObject, QPointF, QRectF, Qt, QTimer, Signal
 from PySide6.QtGui import QImage, QMouseEvent, QPainter, QPaintEvent, QResizeEvent, QWheelEvent
 from PySide6.QtWidgets import QGridLayout, QLabel, QWidget
 
-from mldsim.analysis.periodic import nearest
 from mldsim.errors import InputError, WorkFailed
 from mldsim.frames import Frame, Topology
 from mldsim.gui.theme import Theme
-from mldsim.gui.viewport.camera import Axis, Camera, Gaze, Sight
+from mldsim.gui.viewport.camera import Axis, Camera, Gaze
 from mldsim.gui.viewport.colours import BOND_RADIUS, RGB, VIEW_COLOURS, Style, element_colour, sphere_radius
 from mldsim.gui.viewport.hydrogen_bonds import BondCount
+from mldsim.gui.viewport.marks import NEAREST, Marks, Picked, Place, marks_of
 from mldsim.gui.viewport.molecules import Molecules
 from mldsim.gui.viewport.opengl import unusable_reason
-from mldsim.gui.viewport.overlay import LEGEND_AREA, KindLegend, Legend, Marks, Overlay, Place, ScaleLegend
+from mldsim.gui.viewport.overlay import LEGEND_AREA, KindLegend, Legend, Overlay, ScaleLegend
 from mldsim.gui.viewport.picking import first_hit
 from mldsim.gui.viewport.quantities import MOST_BONDS, QUANTITIES, Colouring
 from mldsim.gui.viewport.scales import Scale, ScaleRange, apart_colours, scale_labels, step_table
@@ -36,12 +37,6 @@ _CLICK = 4.0
 
 _NEIGHBOURHOOD = 4.5
 """angstrom; what is seen around an agent that is focused on."""
-
-_PER_FORCE, _LONGEST_ARROW = 1.0, 5.0
-"""angstrom per eV/angstrom, and angstrom: lengths of the arrow that points downhill."""
-
-_ELSEWHERE = 0.1
-"""angstrom; an agent that far from where it is drawn is another periodic image of it."""
 
 
 class Viewport(QObject):
@@ -311,7 +306,7 @@ class Viewport(QObject):
             return
         self._followed = int(self._molecules.molecule[self._picked[0]])
         self._show(self._frame)
-        places = self._places()
+        places = np.array(self._picked_now(self._frame).places())
         width, height = self._size()
         reach = _NEIGHBOURHOOD + 0.5 * float(np.ptp(places, axis=0).max())
         self.camera.focus(places.mean(axis=0), reach, width / height)
@@ -584,16 +579,15 @@ class Viewport(QObject):
             marks = self._marks(width, height, self._readings())
         return Overlay(VIEW_COLOURS[self._theme], shown, axes, message, marks)
 
-    def _drawn_places(self) -> NDArray[np.float64]:
-        """Picked agents where they are drawn, (n, 3) angstrom from the centre of the box."""
+    def _picked_now(self, frame: Frame) -> Picked:
         assert self._canvas is not None
-        return self._canvas.positions[list(self._picked)].astype(np.float64)
-
-    def _places(self) -> NDArray[np.float64]:
-        """Picked agents, (n, 3) angstrom from the centre of the box: each in the image nearest to the one before."""
-        places = self._drawn_places()
-        places[1:] = places[0] + np.cumsum(nearest(np.diff(places, axis=0), self._box), axis=0)
-        return places
+        positions, radii = self._canvas.positions, self._radii
+        return Picked(
+            [positions[agent].tolist() for agent in self._picked],
+            self._box.tolist(),
+            [float(radii[agent]) for agent in self._picked],
+            frame.forces[self._picked[-1]].tolist(),
+        )
 
     def _springs(self, width: float, height: float) -> tuple[tuple[Place, Place, str], ...]:
         """The spring at the molecule that is pulled, from its centre of mass to the hand."""
@@ -602,16 +596,12 @@ class Viewport(QObject):
         pull = self._frame.pull
         centre = self._centre(pull.agent)
         start = self._canvas.positions[pull.agent] + centre - self._frame.positions[pull.agent]
-        ends = np.stack([start, start + pull.target - centre])
-        if (self._depths(ends, self.camera.sight(width, height)) < 0.5).any():
+        sight = self.camera.sight(width, height)
+        ends = [sight.place(end.tolist(), width, height) for end in (start, start + pull.target - centre)]
+        if min(depth for _, _, depth in ends) < NEAREST:
             return ()
-        (x0, y0), (x1, y1) = self.camera.project(ends, width, height).tolist()
-        return (((x0, y0), (x1, y1), f"{float(np.linalg.norm(pull.force)):.2f} eV/Å"),)
-
-    @staticmethod
-    def _depths(points: NDArray[np.float64], sight: Sight) -> NDArray[np.float64]:
-        """How far points, (n, 3), are before the eye, angstrom."""
-        return np.asarray(-(points @ sight.view[2, :3] + sight.view[2, 3]))
+        (x0, y0, _), (x1, y1, _) = ends
+        return (((x0, y0), (x1, y1), f"{math.hypot(*pull.force):.2f} eV/Å"),)
 
     def _readings(self) -> tuple[str, str]:
         """The gradient of the last picked agent, and what the picked ones form, as written."""
@@ -624,31 +614,12 @@ class Viewport(QObject):
         springs = self._springs(width, height)
         if self._canvas is None or self._frame is None or not self._picked:
             return Marks(springs=springs)
-        drawn, places, n = self._drawn_places(), self._places(), len(self._picked)
-        force = self._frame.forces[self._picked[-1]]
-        tip = drawn[-1] + force * min(_PER_FORCE, _LONGEST_ARROW / max(math.hypot(*force), 1e-9))
-        sight = self.camera.sight(width, height)
-        points = np.concatenate([drawn, tip[None], places])
-        depths = self._depths(points, sight).tolist()
-        if min(depths) < 0.5:  # behind the eye
-            return Marks(springs=springs)
-        at = [(x, y) for x, y in sight.project(points, width, height).tolist()]
-        radii = [
-            float(self._radii[agent]) / (sight.pixel * (depth if sight.perspective else 1.0))
-            for agent, depth in zip((*self._picked, self._picked[-1], *self._picked), depths, strict=True)
-        ]
-        path = at[n + 1 :]
-        rings = tuple((at[i], radii[i], str(i + 1) if n > 1 else "") for i in range(n))
-        moved = (np.abs(places - drawn).max(axis=1) > _ELSEWHERE).tolist()
-        images = tuple((path[i], radii[n + 1 + i]) for i in range(n) if moved[i])
         gradient, formed = readings
-        note = None
-        if self._figure is not None:
-            middle = path[(n - 1) // 2], path[n // 2]
-            x, y = (0.5 * (one + other) for one, other in zip(*middle, strict=True))
-            note = ((x + 12, y + 16), formed)
-        arrow = (at[n - 1], at[n], gradient, VIEW_COLOURS[self._theme].arrow)
-        return Marks(rings, images, tuple(path) if n > 1 else (), note, (arrow,), springs)
+        marks = marks_of(
+            self._picked_now(self._frame), self.camera.sight(width, height), width, height, gradient,
+            None if self._figure is None else formed, VIEW_COLOURS[self._theme].arrow,
+        )  # fmt: skip
+        return replace(marks, springs=springs) if springs else marks
 
     def _scene(self, width: float, height: float) -> Scene:
         from mldsim.gui.viewport.canvas import Scene

@@ -17,7 +17,8 @@ from mldsim.frames import Frame, ThermoRow, Topology
 from mldsim.gui.theme import Theme
 from mldsim.gui.viewport import Colouring, Style, Viewport
 from mldsim.gui.viewport.colours import VIEW_COLOURS
-from mldsim.gui.viewport.overlay import Marks, Overlay
+from mldsim.gui.viewport.marks import Marks
+from mldsim.gui.viewport.overlay import Overlay
 from mldsim.gui.viewport.scales import ColourMap, Scale
 
 pytestmark = pytest.mark.gui

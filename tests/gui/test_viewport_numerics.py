@@ -8,6 +8,7 @@ import pytest
 from mldsim.frames import Topology
 from mldsim.gui.viewport.camera import Axis, Camera
 from mldsim.gui.viewport.colours import Style, element_colour, sphere_radius
+from mldsim.gui.viewport.marks import Picked
 from mldsim.gui.viewport.molecules import Molecules
 from mldsim.gui.viewport.picking import first_hit
 from mldsim.gui.viewport.scales import ColourMap, ScaleRange, scale_colours, scale_labels
@@ -83,6 +84,27 @@ def test_line_of_sight_goes_through_what_is_projected_there(orthographic):
         towards = point - origin
         assert towards @ direction > 0
         np.testing.assert_allclose(np.cross(towards, direction), 0, atol=1e-9)
+
+
+@pytest.mark.parametrize("orthographic", [False, True])
+def test_one_point_is_placed_where_many_are_projected(orthographic):
+    rng = np.random.default_rng(2)
+    camera = Camera(azimuth=33.0, elevation=-21.0, target=np.array([1.0, -2.0, 0.5]), orthographic=orthographic)
+    points, sight = rng.uniform(-5, 5, (20, 3)), camera.sight(800, 500)
+    found = np.array([sight.place(point.tolist(), 800, 500) for point in points])
+    np.testing.assert_allclose(found[:, :2], camera.project(points, 800, 500), rtol=1e-12)
+    back = -camera.rotation()[2]
+    for point, depth in zip(points, found[:, 2], strict=True):
+        farther = sight.place((point + back).tolist(), 800, 500)
+        assert farther[2] - depth == pytest.approx(1.0)
+
+
+def test_picked_agents_are_measured_in_the_images_nearest_to_each_other():
+    box = [10.0, 12.0, 14.0]
+    picked = Picked([[4.9, 0.0, 0.0], [-4.9, 5.9, 0.0], [4.8, -5.9, 6.0], [4.7, -5.8, -6.9]], box, [1.0] * 4, [0.0] * 3)
+    np.testing.assert_allclose(
+        picked.places(), [[4.9, 0.0, 0.0], [5.1, 5.9, 0.0], [4.8, 6.1, 6.0], [4.7, 6.2, 7.1]], atol=1e-12
+    )
 
 
 def test_drags_move_the_scene_with_the_mouse():
