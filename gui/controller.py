@@ -335,10 +335,10 @@ class Controller:
             self._views.status.show_status(line)
             self._views.commands.show_actual(line.actual)
         if now - self._plot_at >= PLOT_INTERVAL:
+            self._plot_at = now
             thermo = self._source.thermo
             latest = thermo.latest if self._plotted >= 0 else math.nan
             if thermo.version != self._plotted and self._views.charts.wanted(latest):
-                self._plot_at = now
                 self._later(self, self._show_plots)
 
     def start(self) -> None:

@@ -119,7 +119,7 @@ class ScaleRange:
     _samples: list[NDArray[np.int64]] = field(init=False)
     _index: NDArray[np.intp] = field(init=False)
 
-    _SAMPLE = 1000
+    _SAMPLE = 400
     _FOLLOW = 0.08
 
     def __post_init__(self) -> None:
