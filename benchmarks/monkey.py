@@ -57,6 +57,7 @@ from PySide6.QtWidgets import (
 from mldsim.dataset import save_frames
 from mldsim.gui.actions import SPECS
 from mldsim.gui.app import _build_simulation
+from mldsim.gui.garbage import Collector
 from mldsim.gui.main_window import MainWindow
 from mldsim.gui.plots.plot import Plot
 from mldsim.gui.preferences import Preferences
@@ -605,6 +606,7 @@ def main() -> None:
     faulthandler.enable()
     QApplication.setAttribute(Qt.ApplicationAttribute.AA_DontUseNativeDialogs)
     app = QApplication([])
+    Collector.of(app)
     app.setQuitOnLastWindowClosed(False)
     with TemporaryDirectory() as home:
         problems, monkey = hammer(Path(home), options.seed, 60.0 * options.minutes, verbose=options.verbose)

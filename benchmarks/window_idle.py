@@ -26,6 +26,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
 from mldsim.gui.app import _build_simulation
+from mldsim.gui.garbage import Collector
 from mldsim.gui.main_window import MainWindow
 from mldsim.gui.preferences import Preferences
 from mldsim.messages import RunState
@@ -108,6 +109,7 @@ def main() -> None:
     options = parser.parse_args()
     seconds, times, parts = (4.0, 8, 4) if options.short else (20.0, 30, 10)
     app = QApplication([])
+    Collector.of(app)
     app.setQuitOnLastWindowClosed(False)
     setup, parameters = Setup(), Parameters()
     with TemporaryDirectory() as home:

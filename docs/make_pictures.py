@@ -23,6 +23,7 @@ from mldsim.edits import LossEdit
 from mldsim.gui.app import _build_simulation
 from mldsim.gui.dialogs.save import MovieDialog
 from mldsim.gui.exports import save_image
+from mldsim.gui.garbage import Collector
 from mldsim.gui.main_window import MainWindow
 from mldsim.gui.panels.loss import Kind
 from mldsim.gui.preferences import Preferences
@@ -216,6 +217,7 @@ def make(name: str, scene: Scene, size: tuple[int, int] = SIZE, theme: Theme = T
 def main(names: list[str]) -> None:
     """Make the pictures of these names, or all."""
     application = QApplication([])
+    Collector.of(application)
     application.setQuitOnLastWindowClosed(False)
     for name in names or list(SCENES):
         print(make(name, SCENES[name]), flush=True)

@@ -91,6 +91,7 @@ def run_window(
         from PySide6.QtCore import QEvent
         from PySide6.QtWidgets import QApplication
 
+        from mldsim.gui.garbage import Collector
         from mldsim.gui.main_window import MainWindow
         from mldsim.gui.preferences import Preferences
         from mldsim.gui.settings import load_settings
@@ -108,6 +109,7 @@ def run_window(
         os.environ.setdefault("QT_SCALE_FACTOR", f"{wanted.size / 100:g}")
     application = QApplication.instance() or QApplication(["mldsim"])
     assert isinstance(application, QApplication)
+    Collector.of(application)
     application.setApplicationName("mldsim")
     application.setDesktopFileName("mldsim")
     # The window's own signal ends the loop; Qt's would leave a second request behind for whoever runs a loop next.

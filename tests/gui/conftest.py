@@ -1,8 +1,9 @@
 """Fixtures of the tests that open a window; pytest-xvfb gives them a display of their own."""
 
+import gc
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 import numpy as np
@@ -16,10 +17,30 @@ from PySide6.QtWidgets import QApplication, QWidget
 from mldsim.delivery import Delivery
 from mldsim.errors import InputError
 from mldsim.frames import Frame, ThermoRow, Topology
+from mldsim.gui.garbage import Collector
 from mldsim.gui.main_window import MainWindow
 from mldsim.gui.preferences import Preferences
 from mldsim.parameters import Parameters, Setup
 from mldsim.runner import Runner
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cycles_are_looked_for_here() -> Iterator[None]:
+    """As in the application: no other thread destroys a widget."""
+    gc.disable()
+    yield
+    application = QApplication.instance()
+    if application is not None:
+        Collector.of(application).stop()
+    gc.enable()
+
+
+@pytest.fixture(autouse=True)
+def _a_look_after_each_test() -> Iterator[None]:
+    yield
+    application = QApplication.instance()
+    if application is not None:
+        Collector.of(application).look()
 
 
 class SmallEngine:

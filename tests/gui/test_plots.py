@@ -203,7 +203,10 @@ def test_what_is_saved_is_all_of_it_not_what_is_drawn(plots, home):
     export.write(home / "t.svg")
     drawing = QSvgRenderer(str(home / "t.svg"))
     assert drawing.isValid()
-    assert b"polyline" in (home / "t.svg").read_bytes()  # curves, and not a picture of them
+    written = (home / "t.svg").read_bytes()
+    assert b"polyline" in written  # curves and letters, and not pictures of them
+    assert b"<text" in written
+    assert b"<image" not in written
     with pytest.raises(WorkFailed):
         export.write(home / "nowhere" / "t.png")
 
