@@ -22,10 +22,10 @@ def test_a_widget_in_a_cycle_is_destroyed_in_its_own_thread(collector, qtbot):
     ended, threads = threading.Event(), []
 
     def work():
-        kept = []
-        while not ended.wait(0.001):
-            kept.append([[] for _ in range(2000)])  # as a worker that compiles: Python would look for cycles here
-            del kept[:-10]
+        while not ended.wait(0.001):  # as a worker that compiles: Python would look for cycles here
+            for _ in range(1000):
+                cycle = []
+                cycle.append(cycle)
 
     worker = threading.Thread(target=work)
     worker.start()

@@ -109,8 +109,8 @@ def desk(qtbot):
     for widget, size in ((viewport.widget, (480, 400)), (panel, (360, 700)), (tracks, (700, 220))):
         qtbot.addWidget(widget)
         widget.resize(*size)
-        widget.show()
-        qtbot.waitExposed(widget)
+        with qtbot.waitExposed(widget):
+            widget.show()
     model = load_model("water")
     picks = Picks(viewport, panel, tracks, lambda: model, Clock())
     frame, topology = water_frame()

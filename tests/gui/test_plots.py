@@ -16,6 +16,7 @@ from mldsim.errors import WorkFailed
 from mldsim.frames import THERMO_COLUMNS, ThermoRow, ThermoTable
 from mldsim.gui import theme
 from mldsim.gui.dialogs.line import LineDialog
+from mldsim.gui.panels.panel import is_seen
 from mldsim.gui.plots.curves import CurvePlot
 from mldsim.gui.plots.plot import Pen, unit_of
 from mldsim.gui.plots.thermo import ThermoPlots
@@ -54,8 +55,8 @@ def plots(qtbot):
     qtbot.addWidget(made)
     made.resize(920, 200)
     made.colour(theme.COLOURS[Theme.DARK])
-    made.show()
-    qtbot.waitExposed(made)
+    with qtbot.waitExposed(made):
+        made.show()
     return made
 
 
@@ -221,9 +222,10 @@ def test_the_table_of_a_run_has_every_column_with_its_unit(home):
     assert rows[1][list(THERMO_COLUMNS).index("conserved")] == ""
 
 
-def test_what_a_long_run_adds_is_drawn_when_it_can_be_seen(plots):
+def test_what_a_long_run_adds_is_drawn_when_it_can_be_seen(plots, qtbot):
     now = 0.0
     plots.clock = lambda: now
+    qtbot.waitUntil(lambda: is_seen(plots))
     plots.show_curves(run(20_000))  # to 99,995 fs
     pixel = 1e3 * plots.temperature.pixel
     assert 50 < pixel < 5000
@@ -237,7 +239,8 @@ def test_what_a_long_run_adds_is_drawn_when_it_can_be_seen(plots):
     assert not plots.wanted(99_995 + 1.1 * pixel)
 
 
-def test_what_a_short_run_adds_is_drawn_at_once(plots):
+def test_what_a_short_run_adds_is_drawn_at_once(plots, qtbot):
+    qtbot.waitUntil(lambda: is_seen(plots))
     plots.show_curves(run(40))
     assert plots.wanted(5.0 * 40)
 
@@ -343,8 +346,8 @@ def test_a_plot_that_is_told_of_no_curves_is_painted_once_and_not_without_end(qt
     plot = CurvePlot({"g(r)": Pen("loss")})
     qtbot.addWidget(plot)
     plot.resize(400, 250)
-    plot.show()
-    qtbot.waitExposed(plot)
+    with qtbot.waitExposed(plot):
+        plot.show()
     qtbot.wait(100)
     plot.show_curves("r (Å)", "g(r)", {})
     qtbot.wait(100)
