@@ -127,9 +127,7 @@ class Picks:
         """
         frame = self._frame
         if frame is not None and frame is not self._numbered and self._readable():
-            self._viewport.read_off()
-            self._viewport.set_frame(frame)
-            self._show_numbers(frame)
+            self.set_frame(frame)
 
     def message(self, text: str | None) -> None:
         self._viewport.message(text)

@@ -480,8 +480,7 @@ class Runner(Worker[Command]):
         if due.remember or due.show:
             self.thermo.append(frame.thermo)
         if due.show:
-            self.mailbox.put(frame)
-            self._shown_step = frame.step
+            self._post(frame)
 
     def _hand_out_late(self) -> None:
         """Give a frame that was on its way to whom it was due, before anything happens that came after it."""
@@ -506,8 +505,11 @@ class Runner(Worker[Command]):
         return frame if self._watch.doubts is None else replace(frame, doubts=self._watch.doubts)
 
     def _show(self, frame: Frame) -> None:
-        self.mailbox.put(frame)
+        self._post(frame)
         self._last_frame_at = clock.monotonic()
+
+    def _post(self, frame: Frame) -> None:
+        self.mailbox.put(frame)
         self._shown_step = frame.step
 
     def _quench(self) -> None:

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from mldsim.messages import Engine
 
 Array = NDArray[np.float64]
+T = TypeVar("T")
 
 CLOSEST_CONTACT = 0.75
 """In units of a pair's wall radius: 1.7 angstrom for O-O, 0.6 for O-H. The wall begins below every contact of the
@@ -238,17 +239,18 @@ class Simulation:
 
     def _fetch(self) -> None:
         """Bring state and evaluation up to date."""
-        try:
-            self._stepper.fetch()
-        except DeviceLost as lost:
-            self._catch_up(lost)
+        self._surely(lambda: self._stepper.fetch())
 
     def _observe(self) -> Observed:
+        return self._surely(lambda: self._stepper.observe())
+
+    def _surely(self, ask: Callable[[], T]) -> T:
+        """What the stepper is asked for now; where its device is lost, of the same moment from the CPU."""
         try:
-            return self._stepper.observe()
+            return ask()
         except DeviceLost as lost:
             self._catch_up(lost)
-            return self._stepper.observe()
+            return ask()
 
     def _catch_up(self, lost: DeviceLost) -> None:
         """Come to the present moment again, on the CPU."""
@@ -321,11 +323,7 @@ class Simulation:
         """
         row, pull = self._row(), self._pull_now()
         state, step, time, box = self._run.state, self._run.state.step, self._run.state.time, self._run.state.box.copy()
-        try:
-            copied = self._stepper.copy()
-        except DeviceLost as lost:
-            self._catch_up(lost)
-            copied = self._stepper.copy()
+        copied = self._surely(lambda: self._stepper.copy())
         stepper = self._stepper
 
         def wait() -> Frame:
@@ -872,24 +870,24 @@ class Simulation:
 
     def _keep_snapshot(self) -> None:
         """The newer one, which has had time to arrive, becomes the older one, which is sure to be there."""
-        try:
+
+        def newest() -> _Snapshot:
             self._newer.arrays.wait()
-            newest = self._snapshot()
-        except DeviceLost as lost:
-            self._catch_up(lost)
-            newest = self._snapshot()
-        self._older, self._newer = self._newer, newest
+            return self._snapshot()
+
+        found = self._surely(newest)
+        self._older, self._newer = self._newer, found
         self._steps_since_snapshot = 0
 
     def _forget_snapshots(self) -> None:
         """Nothing before this moment will be gone back to."""
-        try:
-            only = self._snapshot()
-            only.arrays.wait()
-        except DeviceLost as lost:
-            self._catch_up(lost)
-            only = self._snapshot()
-        self._older, self._newer = only, only
+
+        def only() -> _Snapshot:
+            snapshot = self._snapshot()
+            snapshot.arrays.wait()
+            return snapshot
+
+        self._older = self._newer = self._surely(only)
         self._steps_since_snapshot = 0
 
     def _go_back(self, trouble: str) -> None:
