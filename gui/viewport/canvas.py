@@ -24,7 +24,7 @@ from mldsim.gui.viewport.colours import ViewColours  # noqa: E402
 from mldsim.gui.viewport.scales import scale_colours  # noqa: E402
 from mldsim.gui.viewport.shading import AgentTexture, Look, Pass  # noqa: E402
 from mldsim.gui.viewport.spheres import Spheres  # noqa: E402
-from mldsim.gui.viewport.surroundings import Ground, Lines, box_edges  # noqa: E402
+from mldsim.gui.viewport.surroundings import Edges, Ground, HydrogenBondLines  # noqa: E402
 
 _RGBA8, _DEPTH_COMPONENT24, _MAX_RENDERBUFFER_SIZE, _RENDERER = 0x8058, 0x81A6, 0x84E8, 0x1F01
 """OpenGL's numbers for what vispy has no name: its own depth buffers have 16 bits, which is too coarse for spheres."""
@@ -83,9 +83,9 @@ class Canvas(app.Canvas):  # type: ignore[misc]
         self._failed = failed
         self._broken = False
         self._ground: Ground | None = None
-        self._edges: Lines | None = None
-        self._hydrogen_bonds: Lines | None = None
-        self._bond_ends: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+        self._edges: Edges | None = None
+        self._hydrogen_bonds: HydrogenBondLines | None = None
+        self._pairs: NDArray[np.intp] | None = None
         self._half = np.ones(3)
         self._agents: AgentTexture | None = None
         self._spheres: Spheres | None = None
@@ -114,6 +114,7 @@ class Canvas(app.Canvas):  # type: ignore[misc]
             self._agents.set_scale(self._table)
         self._spheres = Spheres(self._agents, radii, colours)
         self._bonds = Bonds(self._agents, bonds, radii, colours, bond_radius) if len(bonds) and bond_radius else None
+        self._hydrogen_bonds = HydrogenBondLines(self._agents, _BOND_WIDTH, _BOND_DASH)
 
     @property
     def positions(self) -> NDArray[np.float32]:
@@ -141,12 +142,13 @@ class Canvas(app.Canvas):  # type: ignore[misc]
         """Take the half edges of the box, (3,) angstrom."""
         self._half = half
         if self._edges is not None:
-            self._edges.set_ends(*box_edges(half))
+            self._edges.set_box(half)
 
-    def set_hydrogen_bonds(self, ends: tuple[NDArray[np.float32], NDArray[np.float32]] | None) -> None:
-        """Take both ends of the dashed lines, twice (n, 3) angstrom from the centre of the box; None for no lines."""
-        self._bond_ends = ends
-        self.update()
+    def set_hydrogen_bonds(self, pairs: NDArray[np.intp] | None) -> None:
+        """Draw a dashed line between the two agents of each pair, (n_bonds, 2); None for no lines."""
+        if pairs is not self._pairs:
+            self._pairs = pairs
+            self.update()
 
     def set_scale(self, table: NDArray[np.uint8]) -> None:
         """Take the colours of the scale, (256, 3) uint8."""
@@ -221,9 +223,8 @@ class Canvas(app.Canvas):  # type: ignore[misc]
 
     def _draw(self, scene: Scene, size: tuple[int, int], scale: float, *, smooth: bool) -> None:
         if self._ground is None or self._edges is None:
-            self._ground, self._edges = Ground(), Lines(_EDGE_WIDTH)
-            self._edges.set_ends(*box_edges(self._half))
-            self._hydrogen_bonds = Lines(_BOND_WIDTH, _BOND_DASH)
+            self._ground, self._edges = Ground(), Edges(_EDGE_WIDTH)
+            self._edges.set_box(self._half)
         gloo.set_viewport(0, 0, *size)
         gloo.set_state(depth_test=False, blend=False, cull_face=False, depth_mask=True)
         # On the screen vispy clears alpha once more, with this colour, when all is drawn: 0 would make it vanish.
@@ -239,8 +240,8 @@ class Canvas(app.Canvas):  # type: ignore[misc]
             self._draw_agents(scene, size[1], Pass.RIM)
         if scene.box:
             self._edges.draw(scene.sight, scene.colours.box, size, scale)
-        if self._bond_ends is not None and self._hydrogen_bonds is not None and self._filled:
-            self._hydrogen_bonds.set_ends(*self._bond_ends)
+        if self._pairs is not None and self._hydrogen_bonds is not None and self._filled:
+            self._hydrogen_bonds.set_pairs(self._pairs, self._half)
             self._hydrogen_bonds.draw(scene.sight, scene.colours.hydrogen_bond, size, scale)
         gloo.set_state(blend=False, depth_mask=True)
 

@@ -10,7 +10,9 @@ from vispy import gloo
 
 from mldsim.gui.viewport.camera import Sight
 from mldsim.gui.viewport.colours import RGB, ViewColours
-from mldsim.gui.viewport.shading import QUAD, quad_indices, set_sight
+from mldsim.gui.viewport.shading import QUAD, AgentTexture, quad_indices, set_sight
+
+Floats = NDArray[np.floating]
 
 _GROUND_VERTEX = """
 attribute vec2 a_corner;
@@ -30,6 +32,26 @@ void main() {
 }
 """
 
+# Where lines go: from one point to another, or from an agent to the nearest image of another one.
+_POINTS = """
+attribute vec3 a_start;
+attribute vec3 a_end;
+vec3 start_of_line() { return a_start; }
+vec3 end_of_line() { return a_end; }
+"""
+
+_AGENTS = """
+uniform sampler2D u_agents;
+uniform vec3 u_box;
+attribute vec2 a_first;
+attribute vec2 a_second;
+vec3 start_of_line() { return texture2DLod(u_agents, a_first, 0.0).xyz; }
+vec3 end_of_line() {
+    vec3 run = texture2DLod(u_agents, a_second, 0.0).xyz - start_of_line();
+    return start_of_line() + run - u_box * floor(run / u_box + 0.5);
+}
+"""
+
 # OpenGL's own lines have no width that can be relied on: a line is a quad of so many pixels, feathered at its sides.
 _LINE_VERTEX = """
 uniform mat4 u_view;
@@ -39,16 +61,14 @@ uniform float u_near;
 uniform vec2 u_size;           // of the picture, pixels
 uniform float u_width;         // of a line, pixels
 attribute vec2 a_corner;
-attribute vec3 a_start;
-attribute vec3 a_end;
 varying float v_offset;
 varying float v_z;
 varying float v_along;         // angstrom
 
 void main() {
-    v_along = a_corner.x < 0.0 ? 0.0 : distance(a_start, a_end);
-    vec3 start = (u_view * vec4(a_start, 1.0)).xyz;
-    vec3 end = (u_view * vec4(a_end, 1.0)).xyz;
+    vec3 start = (u_view * vec4(start_of_line(), 1.0)).xyz;
+    vec3 end = (u_view * vec4(end_of_line(), 1.0)).xyz;
+    v_along = a_corner.x < 0.0 ? 0.0 : distance(start, end);
     // What is behind the eye has no place on the screen: cut it off before the perspective divide.
     float near = u_perspective > 0.5 ? -1.001 * u_near : 1e9;
     bool visible = min(start.z, end.z) < near;
@@ -108,37 +128,24 @@ def box_edges(half: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[n
     return ends[:, 0], ends[:, 1]
 
 
-class Lines:
-    """Draws straight lines of one width and colour, feathered at their sides, behind what is nearer.
+class _Lines:
+    """Straight lines of one width and colour, feathered at their sides, behind what is nearer.
 
     Parameters
     ----------
+    ends : str
+        GLSL that says where they go.
     width : float
         Pixels of the design.
     dash : float, angstrom
         A dash and its gap; zero for whole lines.
     """
 
-    def __init__(self, width: float, dash: float = 0.0) -> None:
+    def __init__(self, ends: str, width: float, dash: float = 0.0) -> None:
         self._width = width
-        self._program = gloo.Program(_LINE_VERTEX, _LINE_FRAGMENT)
+        self._program = gloo.Program(ends + _LINE_VERTEX, _LINE_FRAGMENT)
         self._program["u_dash"] = dash
         self._count = 0
-
-    def set_ends(self, starts: NDArray[np.floating], ends: NDArray[np.floating]) -> None:
-        """Take other lines, (n, 3) angstrom from the centre of the box."""
-        vertices = np.zeros((len(starts), 4), dtype=[("a_corner", "f4", 2), ("a_start", "f4", 3), ("a_end", "f4", 3)])
-        vertices["a_corner"] = QUAD
-        vertices["a_start"], vertices["a_end"] = starts[:, None], ends[:, None]
-        if len(starts) != self._count:
-            self._count = len(starts)
-            if self._count == 0:
-                return
-            self._buffer = gloo.VertexBuffer(vertices.ravel())
-            self._program.bind(self._buffer)
-            self._indices = quad_indices(self._count)
-        elif self._count:
-            self._buffer.set_data(vertices.ravel())
 
     def draw(self, sight: Sight, colour: RGB, size: tuple[int, int], scale: float) -> None:
         """Draw into the current framebuffer of so many pixels; `scale` is pixels per pixel of the design."""
@@ -151,3 +158,65 @@ class Lines:
         self._program["u_colour"] = colour
         self._program["u_fog"] = sight.fog
         self._program.draw("triangles", self._indices)
+
+    def _take(self, starts: Floats, ends: Floats, names: tuple[str, str]) -> None:
+        """Take other lines, by attributes of both their ends, twice (n, n_numbers)."""
+        numbers = starts.shape[1]
+        vertices = np.zeros((len(starts), 4), [("a_corner", "f4", 2), *((name, "f4", numbers) for name in names)])
+        vertices["a_corner"] = QUAD
+        for name, values in zip(names, (starts, ends), strict=True):
+            vertices[name] = values[:, None]
+        if len(starts) != self._count:
+            self._count = len(starts)
+            if self._count == 0:
+                return
+            self._buffer = gloo.VertexBuffer(vertices.ravel())
+            self._program.bind(self._buffer)
+            self._indices = quad_indices(self._count)
+        elif self._count:
+            self._buffer.set_data(vertices.ravel())
+
+
+class Edges(_Lines):
+    """Draws the edges of the box; `width` in pixels of the design."""
+
+    def __init__(self, width: float) -> None:
+        super().__init__(_POINTS, width)
+
+    def set_box(self, half: NDArray[np.float64]) -> None:
+        """Take the half edges of the box, (3,) angstrom."""
+        starts, ends = box_edges(half)
+        self._take(starts, ends, ("a_start", "a_end"))
+
+
+class HydrogenBondLines(_Lines):
+    """Draws a dashed line from each hydrogen to the nearest image of the oxygen that accepts its bond.
+
+    They go where the agents go: only when other agents are bound are there other lines.
+
+    Parameters
+    ----------
+    agents : AgentTexture
+        Where the agents are.
+    width : float
+        Pixels of the design.
+    dash : float, angstrom
+        A dash and its gap.
+    """
+
+    def __init__(self, agents: AgentTexture, width: float, dash: float) -> None:
+        super().__init__(_AGENTS, width, dash)
+        self._agents = agents
+        self._program["u_agents"] = agents.texture
+        self._pairs: NDArray[np.intp] | None = None
+
+    def set_pairs(self, pairs: NDArray[np.intp], half: NDArray[np.float64]) -> None:
+        """Take the hydrogen and the oxygen of every bond, (n_bonds, 2), and the half edges of the box, (3,) angstrom.
+
+        An array that was given before holds what it held then.
+        """
+        self._program["u_box"] = 2.0 * half
+        if pairs is not self._pairs:
+            self._pairs = pairs
+            hydrogens, oxygens = self._agents.coordinates[pairs.T]
+            self._take(hydrogens, oxygens, ("a_first", "a_second"))

@@ -462,7 +462,7 @@ class Viewport(QObject):
         elif self._colouring is Colouring.MOLECULE:
             kinds = len(apart_colours())
             self._canvas.on_scale[:] = (self._molecules.molecule % kinds + 0.5) / kinds
-        self._canvas.set_hydrogen_bonds(self._bond_lines(frame) if self._show_hydrogen_bonds else None)
+        self._canvas.set_hydrogen_bonds(self._bond_count.pairs(frame) if self._show_hydrogen_bonds else None)
         if self._picked or frame.pull is not None or self._springs_shown:
             self._springs_shown = frame.pull is not None
             self._move_marks()
@@ -482,28 +482,16 @@ class Viewport(QObject):
 
     def _show_new_bonds(self) -> None:
         """Hydrogen bonds that were found beside the window; nothing else has changed since the frame was shown."""
-        if not self._bonds_seen or self._resting or self._frame is None or self._canvas is None:
+        if self._frame is None or self._resting:
             return
         if self._colouring is Colouring.HYDROGEN_BONDS:
             self._show(self._frame)
-        else:
-            self._canvas.set_hydrogen_bonds(self._bond_lines(self._frame))
+        elif self._show_hydrogen_bonds and self._canvas is not None and self._bond_count is not None:
+            self._canvas.set_hydrogen_bonds(self._bond_count.pairs(self._frame))
 
     @property
     def _bonds_seen(self) -> bool:
         return self._show_hydrogen_bonds or self._colouring is Colouring.HYDROGEN_BONDS
-
-    def _bond_lines(self, frame: Frame) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Both ends of each hydrogen bond: its hydrogen, and the nearest image of the oxygen that accepts it."""
-        assert self._canvas is not None
-        assert self._bond_count is not None
-        pairs = np.ascontiguousarray(self._bond_count.pairs(frame).T)
-        ends = np.empty((3, *pairs.shape), np.float32)
-        for axis, edge in enumerate(frame.box.tolist()):  # NumPy is slow along an axis of three
-            hydrogen, oxygen = ends[axis] = self._canvas.positions[:, axis].take(pairs)
-            oxygen -= hydrogen
-            ends[axis, 1] = hydrogen + (oxygen - edge * np.rint(oxygen / edge))
-        return ends[:, 0].T, ends[:, 1].T
 
     def _begin_scale(self) -> None:
         """Begin a range, and hand the colours of the scale to the graphics card."""

@@ -295,6 +295,32 @@ def test_hydrogen_bonds_are_counted_for_each_molecule_and_drawn_dashed(viewport,
     viewport.set_frame(make_frame(np.concatenate([first, second, third])))  # a box too small to tell costs nothing
 
 
+def test_a_hydrogen_bond_goes_to_the_nearest_image_and_moves_with_its_agents(viewport, pixels, qtbot):
+    """A bond through a face of the box: its line begins at the hydrogen and leaves the box, from frame to frame."""
+    giver = np.array([[8.0, 4.5, 4.5], [8.96, 4.5, 4.5], [7.76, 5.43, 4.5]])
+    taker = np.array([[10.8, 4.5, 4.5], [11.2, 5.0, 5.2], [11.2, 5.0, 3.8]])
+    _, topology = waters(2)
+    viewport.set_topology(topology, BOX)
+    viewport.show_box(False)
+    viewport.axis_view("z")
+
+    def line(frame):
+        """Where pixels are other with hydrogen bonds than without, (n, 2)."""
+        viewport.set_frame(frame)
+        viewport.show_hydrogen_bonds(False)
+        without = pixels(viewport.widget).astype(int)
+        viewport.show_hydrogen_bonds(True)
+        found = np.argwhere(np.abs(pixels(viewport.widget) - without)[..., :3].max(-1) > 24)
+        return found[:, ::-1]
+
+    first = make_frame(np.concatenate([giver, taker]))
+    qtbot.waitUntil(lambda: len(line(first)) > 15)
+    for frame in (first, make_frame(first.positions + [0.0, -2.5, 0.0])):
+        drawn, (x, y) = line(frame), viewport.project()[1]
+        assert drawn[:, 0].min() > x  # not to where the oxygen is drawn, at the other end of the box
+        assert np.abs(drawn[:, 1] - y).max() < 8
+
+
 def test_an_agent_without_a_value_is_grey(water, pixels):
     losses = np.linspace(-1, 1, 9)
     losses[0] = np.nan
