@@ -307,7 +307,8 @@ class Controller:
     @property
     def lively(self) -> bool:
         """Whether something new is to be expected at any moment."""
-        states = {self._runner.status().run_state, self._source.status().run_state}
+        workers = [self._runner] if self._player is None else [self._runner, self._player]
+        states = {worker.status().run_state for worker in workers}
         return self._unsent or bool(states & {RunState.STARTING, RunState.RUNNING, RunState.QUENCHING})
 
     def tick(self) -> None:
@@ -331,9 +332,7 @@ class Controller:
             self._status_at = now
             if self.applied.schedule is not None:
                 self._views.panel.show_target(round(self.target, 1))
-            line = status_line(status, self._frames_per_s(now), self._pull())
-            self._views.status.show_status(line)
-            self._views.commands.show_actual(line.actual)
+            self._later((self, "status"), partial(self._show_status, status, self._frames_per_s(now)))
         if now - self._plot_at >= PLOT_INTERVAL:
             self._plot_at = now
             thermo = self._source.thermo
@@ -817,6 +816,11 @@ class Controller:
         if message != self._message:
             self._message = message
             self._views.stage.message(message)
+
+    def _show_status(self, status: Status, frames_per_s: float) -> None:
+        line = status_line(status, frames_per_s, self._pull())
+        self._views.status.show_status(line)
+        self._views.commands.show_actual(line.actual)
 
     def _show_plots(self) -> None:
         thermo = self._source.thermo

@@ -144,7 +144,9 @@ class Stroke(pg.GraphicsObject):  # type: ignore[misc]
         longer = first < both and y[first - 1] == y[first] == before_y[first]  # and level: the same up to there
         begin = min(x[first], before_x[first]) if longer else x[first - 1]
         end, reach = max(x[-1], before_x[-1]), self._reach()
-        self.update(QRectF(begin - reach, self._view.top(), end - begin + 2.0 * reach, self._view.height()))
+        other = np.concatenate([y[first - 1 :], before_y[first - 1 :]])  # no higher than it is: axes stay as they are
+        bottom, top, above = float(other.min()), float(other.max()), self._reach_above()
+        self.update(QRectF(begin - reach, bottom - above, end - begin + 2.0 * reach, top - bottom + 2.0 * above))
 
     def boundingRect(self) -> QRectF:  # noqa: N802
         """What is in view: a curve is not looked through for its own bounds each time it is painted."""
@@ -178,6 +180,10 @@ class Stroke(pg.GraphicsObject):  # type: ignore[misc]
     def _reach(self) -> float:
         """In units of the horizontal axis."""
         return float(self._REACH * self._view.width() / max(self.getViewBox().width(), 1.0))
+
+    def _reach_above(self) -> float:
+        """In units of the vertical axis."""
+        return float(self._REACH * self._view.height() / max(self.getViewBox().height(), 1.0))
 
 
 class StayingMenu(QMenu):

@@ -81,6 +81,7 @@ class TimePlot(Plot):
         self._notes: dict[str, str] = {}
         self._series: dict[str, Curve] = {}
         self._thinned: dict[str, Line] = {}
+        self._extremes: list[float] = []
         self._items: dict[str, Stroke] = {}
         self._time_range: Range = (0.0, MINIMUM_SPAN)
         self._value_range: Range = (0.0, 0.0)
@@ -213,12 +214,13 @@ class TimePlot(Plot):
             if name in self._pens and self._pens[name].dashed:
                 x, y = _corners(x, y)
             self._thinned[name] = x, y
+        values = [y for _, y in self._thinned.values() if len(y)]
+        self._extremes = [float(end) for y in values for end in (y.min(), y.max())]
 
     def _stroke(self) -> None:
         """Draw that."""
         for name in [name for name in self._items if name not in self._thinned]:
             self._graph.removeItem(self._items.pop(name))
-        extremes: list[float] = []
         for order, (name, (x, y)) in enumerate(self._thinned.items()):
             if name not in self._items:
                 self._items[name] = Stroke()
@@ -228,10 +230,8 @@ class TimePlot(Plot):
             if item.zValue() != order:
                 item.setZValue(order)
             item.show_data(x, y)
-            if len(y):
-                extremes += [float(y.min()), float(y.max())]
-        if self._following and extremes:
-            extremes += self.lines
+        if self._following and self._extremes:
+            extremes = [*self._extremes, *self.lines]
             self._value_range = value_range(self._value_range, min(extremes), max(extremes))
             if self._shown_ranges != (self._time_range, self._value_range):
                 self._shown_ranges = (self._time_range, self._value_range)

@@ -109,6 +109,8 @@ class ScaleRange:
     n_groups : int
     fixed : (lowest, highest), or None for the automatic range
     low, high : (n_groups,) float64; NaN for a group that has no agents with a value
+    moved : bool
+        Whether the last frame has moved them.
     """
 
     group: NDArray[np.int32]
@@ -116,11 +118,15 @@ class ScaleRange:
     fixed: tuple[float, float] | None = None
     low: NDArray[np.float64] = field(init=False)
     high: NDArray[np.float64] = field(init=False)
+    moved: bool = field(init=False)
     _samples: list[NDArray[np.int64]] = field(init=False)
     _index: NDArray[np.intp] = field(init=False)
+    _rest: int = field(init=False)
+    _bottom: NDArray[np.float64] = field(init=False)
+    _factor: NDArray[np.float64] = field(init=False)
 
     _SAMPLE = 400
-    _FOLLOW = 0.08
+    _EVERY, _FOLLOW = 4, 0.28
 
     def __post_init__(self) -> None:
         self._index = self.group.astype(np.intp)  # as NumPy looks up
@@ -134,9 +140,10 @@ class ScaleRange:
         """Start anew with the next frame, as after another loss model was loaded."""
         self.low = np.full(self.n_groups, np.nan)
         self.high = np.full(self.n_groups, np.nan)
+        self._rest = 0
 
     def normalised(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Follow the values of a new frame and place each within its group's range.
+        """Follow the values of a new frame, of every fourth one, and place each within its group's range.
 
         Parameters
         ----------
@@ -148,6 +155,21 @@ class ScaleRange:
         (n_agents,) float64
             0 at the low end of the range, 1 at the high end, clipped to it; NaN where there is no value.
         """
+        self.moved = self._rest == 0 or self.fixed is not None
+        if self.moved:
+            self._rest = self._EVERY if self._follow(values) else 1
+            self._bottom, self._factor = self.low, 1.0 / np.maximum(self.high - self.low, 1e-12)
+            if self.n_groups > 1:
+                self._bottom, self._factor = self._bottom.take(self._index), self._factor.take(self._index)
+        self._rest -= 1
+        placed = values - self._bottom
+        placed *= self._factor
+        np.minimum(placed, 1.0, out=placed)
+        return np.maximum(placed, 0.0, out=placed)
+
+    def _follow(self, values: NDArray[np.float64]) -> bool:
+        """Move both ends towards the values of a frame; whether it has any."""
+        found = self.fixed is not None
         for index, sample in enumerate(self._samples):
             if not len(sample):
                 continue
@@ -158,17 +180,11 @@ class ScaleRange:
             seen = seen[np.isfinite(seen)]
             if not len(seen):
                 continue
+            found = True
             seen.sort()
             low, high = seen[[round(share * (len(seen) - 1)) for share in (0.03, 0.97)]]
             if np.isfinite(self.low[index]):
                 low = self.low[index] + self._FOLLOW * (low - self.low[index])
                 high = self.high[index] + self._FOLLOW * (high - self.high[index])
             self.low[index], self.high[index] = low, high
-        scale = 1.0 / np.maximum(self.high - self.low, 1e-12)
-        if self.n_groups == 1:
-            placed = values - self.low
-            placed *= scale
-        else:
-            placed = values - self.low.take(self._index)
-            placed *= scale.take(self._index)
-        return np.clip(placed, 0.0, 1.0, out=placed)
+        return found

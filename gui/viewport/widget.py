@@ -454,7 +454,7 @@ class Viewport(QObject):
         if self._range is not None:
             placed = self._range.normalised(QUANTITIES[self._colouring].values(frame))
             np.fmax(placed, -1.0, out=self._canvas.on_scale, casting="same_kind")  # -1 in the place of no number
-            if self._legend != self._make_legend():
+            if self._range.moved and self._legend != self._make_legend():
                 self._surface.update(LEGEND_AREA)
         elif self._colouring is Colouring.HYDROGEN_BONDS:
             counts = np.minimum(self._bond_count.of_molecules(frame), MOST_BONDS)
