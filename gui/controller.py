@@ -307,8 +307,9 @@ class Controller:
     @property
     def lively(self) -> bool:
         """Whether something new is to be expected at any moment."""
-        workers = [self._runner] if self._player is None else [self._runner, self._player]
-        states = {worker.status().run_state for worker in workers}
+        states = {self._runner.status().run_state}
+        if self._player is not None:
+            states.add(self._player.status().run_state)
         return self._unsent or bool(states & {RunState.STARTING, RunState.RUNNING, RunState.QUENCHING})
 
     def tick(self) -> None:

@@ -42,19 +42,21 @@ class Marks:
 
     def bounds(self) -> QRectF:
         """A rectangle that holds all of them."""
-        places = [(place, _REACH, "") for place in self.path]
-        places += [(place, radius + _REACH, text) for place, radius, text in self.rings]
-        places += [(place, radius + _REACH, "") for place, radius in self.images]
-        for start, end, text in (*(arrow[:3] for arrow in self.arrows), *self.springs):
-            places += [(start, _REACH, ""), (end, _REACH, text)]
+        lines = (*(arrow[:3] for arrow in self.arrows), *self.springs)
+        places = [*self.path, *(ring[0] for ring in self.rings), *(image[0] for image in self.images)]
+        places += [end for line in lines for end in line[:2]]
+        words = [text for _, _, text in (*self.rings, *lines) if text]
         if self.note is not None:
-            places.append((self.note[0], _REACH, self.note[1]))
+            places.append(self.note[0])
+            words.append(self.note[1])
         if not places:
             return QRectF()
-        left, top = (min(at[axis] - reach for at, reach, _ in places) for axis in (0, 1))
-        right = max(at[0] + reach + TEXT * len(text) for at, reach, text in places)
-        below = _REACH * max(sum(bool(text) for *_, text in places) - 1, 0)  # words give way downwards
-        bottom = max(at[1] + reach for at, reach, _ in places) + below
+        radii = [*(radius for _, radius, _ in self.rings), *(radius for _, radius in self.images)]
+        reach = _REACH + max(radii, default=0.0)
+        along, down = [x for x, _ in places], [y for _, y in places]
+        left, top = min(along) - reach, min(down) - reach
+        right = max(along) + reach + TEXT * max(map(len, words), default=0)
+        bottom = max(down) + reach + _REACH * max(len(words) - 1, 0)  # words give way downwards
         return QRectF(left, top, right - left, bottom - top)
 
 

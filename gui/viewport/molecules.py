@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from mldsim.frames import Topology
 from mldsim.molecules import molecules_of
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Molecules:
     """The connected components of the bonds; an agent without a bond is a molecule of its own.
 
@@ -25,6 +25,8 @@ class Molecules:
 
     molecule: NDArray[np.int64]
     reference: NDArray[np.int64]
+    _edges: list[float] = field(default_factory=list, init=False, repr=False)
+    _boxes: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 3)), init=False, repr=False)
 
     @classmethod
     def of(cls, topology: Topology) -> Molecules:
@@ -63,13 +65,21 @@ class Molecules:
             positions = positions - (positions[self.reference[middle]] - 0.5 * box)
         if out is None:
             out = np.empty(positions.shape, dtype=np.float32)
+        boxes = self._box_of_each(box)
         shift = positions.take(self.reference, axis=0)
-        for axis, edge in enumerate(box):  # NumPy is slow along an axis of three
-            cell = shift[:, axis]
-            np.floor(cell / edge, out=cell)
-            cell += 0.5
-            cell *= -edge
+        shift /= boxes
+        np.floor(shift, out=shift)
+        shift += 0.5
+        shift *= boxes
         placed = shift.take(self.molecule, axis=0)
-        placed += positions
-        out[:] = placed
+        np.subtract(positions, placed, out=placed)
+        for axis in (0, 1, 2):
+            out[:, axis] = placed[:, axis]
         return out
+
+    def _box_of_each(self, box: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The box once for each molecule, (n_molecules, 3): NumPy is slow along an axis of three."""
+        edges = box.tolist()
+        if edges != self._edges:
+            self._edges, self._boxes = edges, np.tile(box, (len(self.reference), 1))
+        return self._boxes

@@ -53,6 +53,13 @@ _LARGE = 64.0
 _MARGIN = 16.0
 LEGEND_AREA = QRect(0, 0, 320, 320)
 """Pixels that a legend can reach."""
+
+
+def axes_area(height: float) -> QRect:
+    """The same of the axes, in a picture of this height."""
+    return QRect(0, math.floor(height) - 96, 96, 97)
+
+
 _AXES = (("x", "#ef6a5c"), ("y", "#4fb06d"), ("z", "#4f8df0"))
 
 
@@ -76,11 +83,10 @@ class Overlay:
     message: str | None
     marks: Marks
 
-    def paint(self, painter: QPainter, width: float, height: float, scale: float, part: QRectF | None = None) -> None:
+    def paint(self, painter: QPainter, width: float, height: float, scale: float) -> None:
         """Draw into a picture of so many of the painter's units.
 
-        `scale` is the size of text and swatches: 1 in the window, more in a picture that is larger than it. What does
-        not touch `part` may be left out.
+        `scale` is the size of text and swatches: 1 in the window, more in a picture that is larger than it.
         """
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setRenderHint(QPainter.RenderHint.TextAntialiasing)
@@ -92,7 +98,7 @@ class Overlay:
             self._paint_kinds(painter, self.legend)
         elif isinstance(self.legend, ScaleLegend):
             self._paint_scale(painter, self.legend)
-        if self.axes is not None and (part is None or part.intersects(QRectF(0, height - 96, 96, 96))):
+        if self.axes is not None:
             self._paint_axes(painter, self.axes, height)
         if self.message:
             self._paint_message(painter, self.message, width, height)

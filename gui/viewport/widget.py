@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QObject, QPointF, QRectF, Qt, QTimer, Signal
+from PySide6.QtCore import QObject, QPointF, QRect, QRectF, Qt, QTimer, Signal
 from PySide6.QtGui import QImage, QMouseEvent, QPainter, QPaintEvent, QResizeEvent, QWheelEvent
 from PySide6.QtWidgets import QGridLayout, QLabel, QWidget
 
@@ -21,7 +21,7 @@ from mldsim.gui.viewport.hydrogen_bonds import BondCount
 from mldsim.gui.viewport.marks import NEAREST, Marks, Picked, Place, marks_of
 from mldsim.gui.viewport.molecules import Molecules
 from mldsim.gui.viewport.opengl import unusable_reason
-from mldsim.gui.viewport.overlay import LEGEND_AREA, KindLegend, Legend, Overlay, ScaleLegend
+from mldsim.gui.viewport.overlay import LEGEND_AREA, KindLegend, Legend, Overlay, ScaleLegend, axes_area
 from mldsim.gui.viewport.picking import first_hit
 from mldsim.gui.viewport.quantities import MOST_BONDS, QUANTITIES, Colouring
 from mldsim.gui.viewport.scales import Scale, ScaleRange, apart_colours, scale_labels, step_table
@@ -93,6 +93,7 @@ class Viewport(QObject):
         self._marks_bounds = QRectF()
         self._resting = False
         self._box = 2.0 * self.camera.half
+        self._edges: list[float] = self._box.tolist()
         self._frame: Frame | None = None
         self._radii = np.empty(0, np.float32)
         self._legend: Legend | None = None
@@ -164,7 +165,7 @@ class Viewport(QObject):
         if self._topology is None or len(frame.positions) != self._topology.n_agents:
             return
         self._frame = frame
-        if not np.array_equal(frame.box, self._box):
+        if frame.box.tolist() != self._edges:
             self._set_box(frame.box)
         if not self._resting:
             self._show(frame)
@@ -425,7 +426,7 @@ class Viewport(QObject):
         return max(size.width(), 1), max(size.height(), 1)
 
     def _set_box(self, box: NDArray[np.float64]) -> None:
-        self._box = box
+        self._box, self._edges = box, box.tolist()
         self.camera.half = 0.5 * box * self._images
         if self._canvas is not None:
             self._canvas.set_box(0.5 * box)
@@ -553,26 +554,27 @@ class Viewport(QObject):
         return ScaleLegend(heading, rows or (("no values", "", ""),), self._scales[self._colouring])
 
     def _overlay(
-        self, message: str | None, width: float, height: float, marks: Marks | None = None, *, legend: bool = True
+        self, message: str | None, width: float, height: float, marks: Marks | None = None, part: QRect | None = None
     ) -> Overlay:
         """What is written over a picture of so many pixels of the design.
 
-        `marks` are given where they are known already; `legend` says whether it can be seen.
+        `marks` are given where they are known already; what does not touch `part` is left out.
         """
-        if legend:
-            self._legend = self._make_legend()
-        axes = self.camera.rotation().T if self._show_axes else None
-        shown = self._legend if legend else None
+        legend = axes = None
+        if part is None or part.intersects(LEGEND_AREA):
+            self._legend = legend = self._make_legend()
+        if self._show_axes and (part is None or part.intersects(axes_area(height))):
+            axes = self.camera.rotation().T
         if marks is None:
             marks = self._marks(width, height, self._readings())
-        return Overlay(VIEW_COLOURS[self._theme], shown, axes, message, marks)
+        return Overlay(VIEW_COLOURS[self._theme], legend, axes, message, marks)
 
     def _picked_now(self, frame: Frame) -> Picked:
         assert self._canvas is not None
         positions, radii = self._canvas.positions, self._radii
         return Picked(
             [positions[agent].tolist() for agent in self._picked],
-            self._box.tolist(),
+            self._edges,
             [float(radii[agent]) for agent in self._picked],
             frame.forces[self._picked[-1]].tolist(),
         )
@@ -658,10 +660,9 @@ class _Surface(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802 (Qt's name)
         view, width, height = self._viewport, self.width(), self.height()
-        seen = event.rect().intersects(LEGEND_AREA)
-        overlay = view._overlay(view._message, width, height, view._marks_shown, legend=seen)
+        overlay = view._overlay(view._message, width, height, view._marks_shown, event.rect())
         painter = QPainter(self)
-        overlay.paint(painter, width, height, 1.0, QRectF(event.rect()))
+        overlay.paint(painter, width, height, 1.0)
         painter.end()
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 (Qt's name)
