@@ -315,7 +315,7 @@ def test_a_hydrogen_bond_goes_to_the_nearest_image_and_moves_with_its_agents(vie
 
     first = make_frame(np.concatenate([giver, taker]))
     qtbot.waitUntil(lambda: len(line(first)) > 15)
-    for frame in (first, make_frame(first.positions + [0.0, -2.5, 0.0])):
+    for frame in (first, make_frame(first.positions - np.array([0.0, 2.5, 0.0]))):
         drawn, (x, y) = line(frame), viewport.project()[1]
         assert drawn[:, 0].min() > x  # not to where the oxygen is drawn, at the other end of the box
         assert np.abs(drawn[:, 1] - y).max() < 8
