@@ -180,7 +180,7 @@ class CurvePlot(Plot):
         ranges = ((low, max(high, low + 1e-9)), self._limits or self._steady(bottom, top))
         if ranges != self._ranges:
             self._ranges = ranges
-            self._box.setRange(xRange=ranges[0], yRange=ranges[1], padding=0)
+            self._set_ranges(*ranges)
 
     def _steady(self, bottom: float, top: float) -> Range:
         shown = self._ranges[1] if self._ranges is not None else (math.inf, -math.inf)

@@ -636,6 +636,11 @@ class Plot(QWidget):
         self._draw_lines()
         return True
 
+    def _set_ranges(self, x: Range, y: Range) -> None:
+        """Let both axes go from a lower to a higher value."""
+        self._box.setRange(xRange=x, yRange=y, padding=0)
+        self._box.updateMatrix()  # now: the next painting would find it out, and ask for another one
+
     def _write_labels(self) -> None:
         for side, text in zip(("bottom", "left"), self._labels, strict=True):
             axis = self._graph.getPlotItem().getAxis(side)

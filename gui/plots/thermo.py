@@ -235,7 +235,7 @@ class TimePlot(Plot):
             self._value_range = value_range(self._value_range, min(extremes), max(extremes))
             if self._shown_ranges != (self._time_range, self._value_range):
                 self._shown_ranges = (self._time_range, self._value_range)
-                self._box.setRange(xRange=self._time_range, yRange=self._value_range, padding=0)
+                self._set_ranges(self._time_range, self._value_range)
 
 
 def _corners(x: Array, y: Array) -> Line:
