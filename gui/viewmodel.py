@@ -374,21 +374,45 @@ def curves(columns: Mapping[str, Array], n_agents: int) -> Curves | None:
     return Curves(time * 1e-3, values)
 
 
-def running_mean(time: Array, values: Array, window: float) -> tuple[Array, Array]:
-    """Mean over the last `window` of time before a row (over what there is, near the start), and the times of these.
+class RunningMean:
+    """Means over the last `window` of time before a row (over what there is, near the start).
 
-    The rows need not be equally spaced: the mean is the integral by the trapezoidal rule divided by the time. Of more
+    The rows need not be equally spaced: a mean is the integral by the trapezoidal rule divided by the time. Of more
     rows than `MEANS` it is told for every second, fourth, ... and for the last: from row to row it hardly changes.
+
+    Parameters
+    ----------
+    rows : (n_rows,) float64
+        Times that all curves have in common.
+    window : float
+        In their unit.
+
+    Attributes
+    ----------
+    rows : (n_rows,) float64
+    time : (n_means,) float64
+        Where the means are told.
     """
-    if len(time) < 2:
-        return time.copy(), values.copy()
-    integral = np.concatenate([[0.0], np.cumsum(0.5 * (values[1:] + values[:-1]) * np.diff(time))])
-    end = np.arange(len(time) - 1, step=1 << (len(time) // MEANS).bit_length())
-    end = np.append(end, len(time) - 1)
-    start = np.searchsorted(time, time[end] - window, side="left")
-    start = np.minimum(start, np.maximum(end - 1, 0))
-    span = time[end] - time[start]
-    return time[end], np.where(span > 0, (integral[end] - integral[start]) / np.where(span > 0, span, 1.0), values[end])
+
+    def __init__(self, rows: Array, window: float) -> None:
+        self.rows = rows
+        last = len(rows) - 1
+        end = np.arange(last, step=1 << (len(rows) // MEANS).bit_length()) if last > 0 else np.empty(0, np.intp)
+        self._end = np.append(end, last) if last >= 0 else end
+        self.time = rows[self._end]
+        start = np.searchsorted(rows, self.time - window, side="left")
+        self._start = np.minimum(start, np.maximum(self._end - 1, 0))
+        span = self.time - rows[self._start]
+        self._first = span <= 0.0  # a mean over no time is the value itself
+        self._rate = 1.0 / np.where(self._first, 1.0, span)
+        self._half_steps = 0.5 * np.diff(rows)
+
+    def of(self, values: Array) -> Array:
+        """The means of a curve, (n_means,) float64."""
+        integral = np.zeros(len(values))
+        np.cumsum((values[1:] + values[:-1]) * self._half_steps, out=integral[1:])
+        means = (integral[self._end] - integral[self._start]) * self._rate
+        return np.where(self._first, values[self._end], means)
 
 
 def thinned(x: Array, y: Array, low: float, high: float, points: int) -> tuple[Array, Array]:

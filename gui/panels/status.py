@@ -41,13 +41,13 @@ class StatusBar(QStatusBar):
     def show_status(self, line: StatusLine) -> None:
         for name, label in self._labels.items():
             self._set(label, getattr(line, name))
-        self._labels["device"].setToolTip(line.device_tip)
+        self._tell(self._labels["device"], line.device_tip)
         self.part.setVisible(line.part is not None)
         if line.part is not None:
             self.part.setValue(round(1000 * line.part))
-        self._labels["loss"].setToolTip(line.loss_tip)
+        self._tell(self._labels["loss"], line.loss_tip)
         recording = self._labels["recording"]
-        recording.setToolTip(line.recording_tip)
+        self._tell(recording, line.recording_tip)
         if recording.property("level") != line.recording_level.value:
             recording.setProperty("level", line.recording_level.value)
             recording.style().unpolish(recording)
@@ -67,4 +67,11 @@ class StatusBar(QStatusBar):
             label.setText(text)
             label.setVisible(bool(text))
             # Grow only: shrinking on every change of a digit would make the whole bar tremble.
-            label.setMinimumWidth(max(label.minimumWidth(), label.sizeHint().width()) if text else 0)
+            width = label.sizeHint().width() if text else 0
+            if width > label.minimumWidth() or not text:
+                label.setMinimumWidth(width)
+
+    @staticmethod
+    def _tell(label: QLabel, tip: str) -> None:
+        if label.toolTip() != tip:
+            label.setToolTip(tip)

@@ -26,9 +26,9 @@ from mldsim.gui.viewmodel import (
     SMOOTHING_NAMES,
     WINDOWS,
     Curves,
+    RunningMean,
     Smoothing,
     drift,
-    running_mean,
     thinned,
 )
 
@@ -160,11 +160,13 @@ class TimePlot(Plot):
                 self._series[name] = Curve(x, y, np.broadcast_to(np.nan, len(x)))
         if self.smoothing is Smoothing.RAW:
             return
+        mean: RunningMean | None = None
         for name in self._pens:
             if name in self._data and not self._pens[name].dashed:
                 x, y = self._data[name]
-                x, mean = running_mean(x, y, self.window_ps)
-                self._series[self.mean_name(name)] = Curve(x, mean, np.broadcast_to(np.nan, len(x)))
+                if mean is None or mean.rows is not x:
+                    mean = RunningMean(x, self.window_ps)
+                self._series[self.mean_name(name)] = Curve(mean.time, mean.of(y), np.full(len(mean.time), np.nan))
 
     def _add_to(self, menu: QMenu) -> None:
         menu.addSeparator()

@@ -11,6 +11,7 @@ import pytest
 from mldsim.frames import Frame, Mailbox, ThermoRow, ThermoTable, Topology
 from mldsim.gui.controller import ANSWER_TIME, Controller, Views
 from mldsim.gui.viewmodel import (
+    RunningMean,
     SliderScale,
     StatusLevel,
     card_of,
@@ -22,7 +23,6 @@ from mldsim.gui.viewmodel import (
     next_pace,
     pace_text,
     playback_paces,
-    running_mean,
     status_line,
     thinned,
 )
@@ -441,17 +441,18 @@ def test_own_scope_shows_the_heat_that_was_taken_instead():
 
 def test_running_mean_of_unequal_rows():
     time = np.concatenate([np.arange(0, 1000, 20.0), np.arange(1000, 2000, 2.0)])
-    at, mean = running_mean(time, np.full(len(time), 7.0), 500.0)
-    np.testing.assert_array_equal(at, time)
-    np.testing.assert_allclose(mean, 7.0)
-    _, ramp = running_mean(time, time, 500.0)
+    mean = RunningMean(time, 500.0)
+    np.testing.assert_array_equal(mean.time, time)
+    np.testing.assert_allclose(mean.of(np.full(len(time), 7.0)), 7.0)
+    ramp = mean.of(time)
     np.testing.assert_allclose(ramp[time >= 500], time[time >= 500] - 250.0, atol=10.0)
 
 
 def test_running_mean_of_many_rows_is_told_for_some_of_them():
     time = np.cumsum(np.random.default_rng(0).uniform(0.5, 1.5, 20_000))
     values = np.sin(time / 40.0)
-    at, mean = running_mean(time, values, 100.0)
+    means = RunningMean(time, 100.0)
+    at, mean = means.time, means.of(values)
     assert len(at) <= 5_000
     assert (at[0], at[-1]) == (time[0], time[-1])
     for end in np.searchsorted(time, at)[1::500]:
@@ -459,7 +460,7 @@ def test_running_mean_of_many_rows_is_told_for_some_of_them():
         expected = np.trapezoid(values[begin : end + 1], time[begin : end + 1]) / (time[end] - time[begin])
         assert mean[at == time[end]] == pytest.approx(expected, abs=1e-9)
     longer = np.append(time, time[-1] + 1.0)  # what was drawn stays, but for the last
-    np.testing.assert_array_equal(running_mean(longer, np.append(values, 0.0), 100.0)[1][:-1], mean[:-1])
+    np.testing.assert_array_equal(RunningMean(longer, 100.0).of(np.append(values, 0.0))[:-1], mean[:-1])
 
 
 def test_thinning_keeps_spikes_and_the_ends():

@@ -22,7 +22,7 @@ from mldsim.gui.plots.plot import Pen, unit_of
 from mldsim.gui.plots.thermo import ThermoPlots
 from mldsim.gui.preferences import Preferences
 from mldsim.gui.theme import Theme
-from mldsim.gui.viewmodel import COLUMNS, Smoothing, curves, running_mean
+from mldsim.gui.viewmodel import COLUMNS, RunningMean, Smoothing, curves
 from mldsim.tables import write_thermo
 
 pytestmark = pytest.mark.gui
@@ -103,7 +103,7 @@ def test_raw_smoothed_and_both(plots):
     plot.smooth(Smoothing.SMOOTHED, 0.1)
     assert set(plot.curves()) == {f"{name}, 0.1 ps mean" for name in ("kinetic", "loss", "total", "conserved")}
     mean = plot.curves()["kinetic, 0.1 ps mean"].y
-    assert np.allclose(mean, running_mean(found.time, found.values["kinetic"], 0.1)[1])
+    assert np.allclose(mean, RunningMean(found.time, 0.1).of(found.values["kinetic"]))
     assert np.ptp(mean[50:]) < 0.5 * np.ptp(found.values["kinetic"])
     plot.smooth(Smoothing.BOTH, 0.1)
     assert len(plot.curves()) == 8
