@@ -29,6 +29,7 @@ from PySide6.QtWidgets import QApplication
 
 from mldsim.frames import Frame, Mailbox, Samples, ThermoRow, ThermoTable, Topology
 from mldsim.gui.main_window import MainWindow
+from mldsim.gui.plots.thermo import TimePlot
 from mldsim.gui.preferences import Preferences
 from mldsim.gui.viewport import Colouring, Viewport
 from mldsim.messages import Applied, Command, Event, Loaded, RunState, Status
@@ -175,6 +176,8 @@ def whole_window(app: Application, n_agents: int, colouring: Colouring, repeats:
         window.actions_["hydrogen_bonds"].setChecked(True)
         window.picks.pick((4, 3, 5))
         window.picks.follow(window.agents_panel._readings[0])
+        for plot in window.findChildren(TimePlot):
+            plot.clock = clock
         for _ in range(5):
             app.processEvents()
         canvas = window.viewport._canvas

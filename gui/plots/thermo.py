@@ -42,6 +42,10 @@ LEAST_POINTS = 100
 MINIMUM_SPAN = 0.05
 """Shortest time axis in ps: a run that has just begun is not stretched over the whole plot."""
 
+SOON, GROWTH = 2.0, 0.8
+"""Seconds: a time axis that moves again as soon is made that much longer than what it has to show. A young run would
+move it with every few frames."""
+
 THIN, THICK, FAINT = 1.0, 2.0, 0.5
 """Widths of raw and smoothed curves where both are drawn, and the opacity of the raw ones."""
 
@@ -88,6 +92,9 @@ class TimePlot(Plot):
         self._shown_ranges: tuple[Range, Range] | None = None
         self.later: Later = at_once
         """When what was computed is drawn."""
+        self.clock: Callable[[], float] = time.monotonic
+        """Seconds."""
+        self._moved_at = -math.inf
         self._set_labels("Time (ps)", quantity)
 
     def curves(self) -> Mapping[str, Curve]:
@@ -207,7 +214,10 @@ class TimePlot(Plot):
         if self._following and filled:
             first = min(float(curve.x[0]) for curve in filled.values())
             last = max(float(curve.x[-1]) for curve in filled.values())
-            self._time_range = time_range(self._time_range, first, last)
+            now = self.clock()
+            moved = time_range(self._time_range, first, last, GROWTH if now - self._moved_at < SOON else HEADROOM)
+            if moved != self._time_range:
+                self._time_range, self._moved_at = moved, now
         low, high = self._time_range if self._following else self._box.viewRange()[0]
         points = max(LEAST_POINTS, round(0.5 * self._box.width()))
         self._thinned = {}
@@ -247,15 +257,15 @@ def _corners(x: Array, y: Array) -> Line:
     return x[kept], y[kept]
 
 
-def time_range(shown: Range, first: float, last: float) -> Range:
+def time_range(shown: Range, first: float, last: float, headroom: float = HEADROOM) -> Range:
     """The time axis that shows `first` to `last`: the one shown already, as long as it holds them without much waste.
 
-    Axes that move with every row are unquiet, and drawing them is what a plot costs most.
+    Another one is longer than them by a part of `headroom`, which is less than 1. Axes that move with every row are unquiet, and drawing them is what a plot costs most.
     """
     low, high = shown
     if low == first and last <= high and last - first >= 0.5 * (high - low):
         return shown
-    return first, first + max((last - first) * (1 + HEADROOM), MINIMUM_SPAN)
+    return first, first + max((last - first) * (1 + headroom), MINIMUM_SPAN)
 
 
 def value_range(shown: Range, bottom: float, top: float) -> Range:

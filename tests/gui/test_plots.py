@@ -316,6 +316,29 @@ def pixels(widget):
     return np.array(image.constBits()).reshape(image.height(), image.width(), 4)
 
 
+def test_a_time_axis_moves_seldom_and_wastes_little_room_once_a_run_is_no_longer_young(plots):
+    plot, now = plots.temperature, 0.0
+    plot.clock = lambda: now
+    whole, ends = table(1200), []
+
+    def grow(rows, seconds):
+        nonlocal now
+        for n in rows:
+            now += seconds
+            plots.show_curves(curves({name: column[:n] for name, column in whole.items()}, AGENTS))
+            ends.append((plot._box.viewRange()[0][1], whole["time"][n - 1] * 1e-3))
+
+    grow(range(10, 400, 5), 0.05)  # four seconds: from 0.05 to 2 ps
+    moves = len({end for end, _ in ends})
+    assert 2 < moves <= 9
+    assert all(run <= end for end, run in ends)
+    ends.clear()
+    grow(range(400, 1200, 5), 0.5)
+    late = [(end, run) for end, run in ends if end != ends[0][0]]
+    assert late
+    assert all(run <= end <= 1.2 * run for end, run in late)
+
+
 @pytest.mark.parametrize("rows", [40, 4000])
 def test_while_a_run_goes_on_what_has_changed_is_painted_and_little_more(plots, rows):
     whole = table(rows + 60)
