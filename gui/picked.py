@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -15,6 +16,9 @@ from mldsim.frames import Frame, Topology
 from mldsim.gui.viewport.quantities import METRES_PER_SECOND
 
 Array = NDArray[np.float64]
+
+UNKNOWN = "not known"
+"""In the place of a number that a trajectory does not tell."""
 
 MOST_PICKED = 4
 """A dihedral has four."""
@@ -62,7 +66,10 @@ class Reading:
 
     def text(self, frame: Frame) -> str:
         """Its value now, with the unit."""
-        return f"{written(self.read(frame))}{'' if self.unit == '°' else ' '}{self.unit}"
+        value = self.read(frame)
+        if math.isnan(value):
+            return UNKNOWN
+        return f"{written(value)}{'' if self.unit == '°' else ' '}{self.unit}"
 
 
 def written(value: float) -> str:
@@ -130,6 +137,8 @@ def place_text(frame: Frame, agent: int) -> str:
 def velocity_text(frame: Frame, agent: int) -> str:
     """Components of its velocity."""
     parts = METRES_PER_SECOND * frame.velocities[agent]
+    if np.isnan(parts).any():
+        return UNKNOWN
     return "  ".join(f"{value:.0f}".replace("-", "−") for value in parts) + " m/s"
 
 

@@ -124,7 +124,7 @@ class CurvePlot(Plot):
             self._region.setRegion((shades[0].low, shades[0].high))
         for side in ("left", "bottom"):
             self._graph.getPlotItem().getAxis(side).setStyle(showValues=bool(curves))
-        self._say(message)
+        self.say(message)
         self._draw()
         self._write_legend()
 

@@ -399,6 +399,12 @@ class Plot(QWidget):
         """What is written over the curves."""
         return self._message.text() if self._message.isVisibleTo(self) else ""
 
+    def say(self, message: str) -> None:
+        """Write something over the curves."""
+        self._message.setVisible(bool(message))
+        self._message.setText(message)
+        self._place_message()
+
     @property
     def reading(self) -> str:
         """What the cross-hair reads off, as rich text; empty where it is not shown."""
@@ -657,12 +663,6 @@ class Plot(QWidget):
             f"<span style='color:{getattr(c, look.colour)}'>{mark}</span>&nbsp;"
             f"<span style='color:{c.text}'>{_whole(name)}</span>{note}"
         )
-
-    def _say(self, message: str) -> None:
-        """Write something over the curves."""
-        self._message.setVisible(bool(message))
-        self._message.setText(message)
-        self._place_message()
 
     def _place_message(self) -> None:
         if self._message.isVisibleTo(self):

@@ -226,8 +226,8 @@ class TimePlot(Plot):
             if name in self._pens and self._pens[name].dashed:
                 x, y = _corners(x, y)
             self._thinned[name] = x, y
-        values = [y for _, y in self._thinned.values() if len(y)]
-        self._extremes = [float(end) for y in values for end in (y.min(), y.max())]
+        known = [y[np.isfinite(y)] for _, y in self._thinned.values()]
+        self._extremes = [float(end) for y in known if len(y) for end in (y.min(), y.max())]
 
     def _stroke(self) -> None:
         """Draw that."""
@@ -319,9 +319,9 @@ class ThermoPlot(TimePlot):
         present = [name for name in self.columns if curves is not None and name in curves.values]
         if curves is None or not present:
             self.show_data({})
-            self._say("" if curves is None else "This run has none of what was chosen.")
+            self.say("" if curves is None else "This run has none of what was chosen.")
             return
-        self._say("")
+        self.say("")
         axis = COLUMNS[present[0]].axis
         if self._set_labels("Time (ps)", axis):
             self._shown_ranges, self._value_range = None, (0.0, 0.0)

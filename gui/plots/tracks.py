@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
@@ -21,6 +22,7 @@ MOST_TRACKS = 4
 """Plots side by side; the oldest gives way."""
 
 EMPTY = "Nothing is plotted yet: pick agents and press “Plot over time” in the panel Agents."
+UNTOLD = "What is played does not tell this number."
 
 
 @dataclass(slots=True)
@@ -129,6 +131,7 @@ class TrackPlots(QWidget):
     def _draw_one(self, track: _Track) -> None:
         if any(one is track for one in self._tracks):
             times, values = track.series.columns()
+            track.plot.say(UNTOLD if len(times) and np.isnan(values).all() else "")
             track.plot.show_data({track.reading.title: (times * 1e-3, values)} if len(times) else {})
 
     def colour(self, colours: theme.Colours) -> None:

@@ -91,7 +91,7 @@ class Picked:
         Edges, angstrom.
     radii : list of float, angstrom
     force : Point, eV/angstrom
-        On the last one.
+        On the last one; not numbers where a trajectory does not tell.
     """
 
     drawn: list[list[float]]
@@ -124,6 +124,9 @@ def marks_of(
         Of the arrow.
     """
     n, drawn, places, force = len(picked.drawn), picked.drawn, picked.places(), picked.force
+    told = all(map(math.isfinite, force))
+    if not told:
+        force = (0.0, 0.0, 0.0)
     long = min(_PER_FORCE, _LONGEST_ARROW / max(math.hypot(*force), 1e-9))
     tip = [at + long * part for at, part in zip(drawn[-1], force, strict=True)]
     points = [sight.place(point, width, height) for point in (*drawn, tip, *places)]
@@ -145,4 +148,5 @@ def marks_of(
     if formed is not None:
         (x0, y0), (x1, y1) = path[(n - 1) // 2], path[n // 2]
         note = ((0.5 * (x0 + x1) + 12, 0.5 * (y0 + y1) + 16), formed)
-    return Marks(rings, images, tuple(path) if n > 1 else (), note, ((at[n - 1], at[n], gradient, colour),))
+    arrows = ((at[n - 1], at[n], gradient, colour),) if told else ()
+    return Marks(rings, images, tuple(path) if n > 1 else (), note, arrows)

@@ -662,8 +662,10 @@ class _Surface(QWidget):
         view, width, height = self._viewport, self.width(), self.height()
         overlay = view._overlay(view._message, width, height, view._marks_shown, event.rect())
         painter = QPainter(self)
-        overlay.paint(painter, width, height, 1.0)
-        painter.end()
+        try:
+            overlay.paint(painter, width, height, 1.0)
+        finally:  # Qt dies of a widget that is still painted
+            painter.end()
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 (Qt's name)
         self._viewport._marks_shown = None

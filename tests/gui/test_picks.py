@@ -13,10 +13,10 @@ from mldsim.errors import InputError
 from mldsim.frames import Frame, Pull, ThermoRow, Topology
 from mldsim.gui.panels.agents import AgentsPanel
 from mldsim.gui.panels.bars import Span
-from mldsim.gui.picked import Series, figure, pick, readings, region, written
+from mldsim.gui.picked import UNKNOWN, Series, figure, pick, readings, region, written
 from mldsim.gui.picks import Picks
-from mldsim.gui.plots.tracks import MOST_TRACKS, TrackPlots
-from mldsim.gui.viewport import Viewport
+from mldsim.gui.plots.tracks import MOST_TRACKS, UNTOLD, TrackPlots
+from mldsim.gui.viewport import Colouring, Viewport
 from mldsim.loss import load_model
 from mldsim.water import water_box
 
@@ -261,6 +261,27 @@ def test_a_number_is_plotted_from_the_moment_it_was_asked_for(desk):
     assert len(desk.tracks.titles()) == MOST_TRACKS
     desk.tracks.forget(desk.tracks.titles()[0])
     assert len(desk.tracks.titles()) == MOST_TRACKS - 1
+
+
+def test_what_a_trajectory_does_not_tell_is_said_to_be_unknown_and_nothing_breaks(desk, qtbot):
+    """Positions alone, as many files have them: no velocities, forces or losses."""
+    unknown = np.full_like(desk.frame.positions, np.nan)
+    bare = replace(desk.frame, velocities=unknown, forces=unknown, losses=unknown[:, 0], time=10.0)
+    desk.viewport.set_colouring(Colouring.LOSS)
+    desk.set_frame(bare)
+    desk.pick((4, 3, 5))
+    desk.follow(readings(desk.topology, 5)[0])
+    for time in (20.0, 30.0):
+        desk.set_frame(replace(bare, time=time))
+        qtbot.wait(50)
+    shown = texts(desk.panel)
+    assert shown.count(UNKNOWN) == 5  # velocity, loss, gradient, speed, kinetic energy
+    assert not any("nan" in text for text in shown + texts(desk.tracks))
+    assert desk.panel.figure_value.text().endswith("°")
+    assert UNTOLD in texts(desk.tracks)
+    desk.set_frame(replace(desk.frame, time=40.0))
+    qtbot.wait(50)
+    assert UNTOLD not in texts(desk.tracks)
 
 
 def test_a_region_takes_whole_molecules_by_nearest_images():
