@@ -123,7 +123,8 @@ def cubic_part(
         unit = (tensors(rank, pole) ** 2).sum() * (2 * rank + 1) * saturation**2
         inner = tuple(range(1, v.ndim))
         root = np.sqrt(1.0 + (v**2).sum(axis=inner) / unit)
-        changed = np.einsum("cx,cndx->cnd", v.reshape(len(v), -1), slope.reshape(*slope.shape[:3], -1))
+        width = 3**rank
+        changed = np.einsum("cx,cndx->cnd", v.reshape(len(v), width), slope.reshape(*slope.shape[:3], width))
         channels[rank] = np.einsum("c,c...->c...", 1.0 / root, v)
         slopes[rank] = np.einsum("c,cnd...->cnd...", 1.0 / root, slope)
         slopes[rank] -= np.einsum("c,cnd,c...->cnd...", 1.0 / (unit * root**3), changed, v)
@@ -193,8 +194,9 @@ def not_local_part(
     by_number = np.zeros((n_agents, len(numbers[0])))
     if part.hops is not None:
         for i, (j, u, _, phi, dphi) in enumerate(neighbors):
-            near = phi.reshape(len(j), n_species, -1)[np.arange(len(j)), species[j]]
-            change = dphi.reshape(len(j), n_species, -1)[np.arange(len(j)), species[j]]
+            shape = (len(j), n_species, phi.shape[1] // n_species)
+            near = phi.reshape(shape)[np.arange(len(j)), species[j]]
+            change = dphi.reshape(shape)[np.arange(len(j)), species[j]]
             for other, f, df, direction in zip(j, near, change, u, strict=True):
                 strength = part.hops[species[i], species[other]]
                 losses[i] += 0.5 * numbers[i] @ np.tensordot(f, strength, 1) @ numbers[other]
@@ -313,7 +315,7 @@ def descend(
         here = np.arange(len(j))
         phi[here, b] = np.einsum("jkn,jn->jk", radial[a, b], g)
         dphi[here, b] = np.einsum("jkn,jn->jk", radial[a, b], dg)
-        phi, dphi = phi.reshape(len(j), -1), dphi.reshape(len(j), -1)
+        phi, dphi = (part.reshape(len(j), n_species * n_radial) for part in (phi, dphi))
         neighbors.append((j, u, r, phi, dphi))
 
         losses[i] = (phi @ linear[a]).sum()

@@ -89,7 +89,7 @@ def dissect(model: LossModel, species: NDArray[np.int32], positions: Array, box:
         mine = b == kind
         by_species[mine, kind] = model.radial(a, int(kind), r[mine])[0]
     invariants = by_species.sum(axis=0)
-    phi = by_species.reshape(len(r), -1)
+    phi = by_species.reshape(len(r), n_species * n_radial)
 
     by_neighbour = phi @ model.linear[a]
     terms = [("linear", by_neighbour)]
@@ -106,7 +106,7 @@ def dissect(model: LossModel, species: NDArray[np.int32], positions: Array, box:
         strengths = mutual.strengths(model.hops.coefficients, n_radial, model.cubic.n_channels)[a]
         mine = _numbers(model, species, positions, box, agent)
         its = {j: _numbers(model, species, positions, box, j) for j in set(neighbours.tolist())}
-        seen = np.array([its[j] for j in neighbours.tolist()]).reshape(len(neighbours), -1)
+        seen = np.array([its[j] for j in neighbours.tolist()]).reshape(len(neighbours), len(mine))
         by_pair = phi.reshape(len(r), n_species, n_radial)[np.arange(len(r)), b]
         terms.append(("hops", 0.5 * np.einsum("jk,jkcd,c,jd->j", by_pair, strengths[b], mine, seen)))
     of_nobody = {"cubic": alone}
@@ -191,7 +191,7 @@ def _cubic_shares(model: LossModel, a: int, u: Array, phi: Array) -> tuple[float
     features = cubic.features(part.n_channels, model.max_rank)
     psi = part.channels[a] @ phi.T
     added = [
-        psi[rank].T.reshape(len(u), -1, *(1,) * rank) * reference.tensors(rank, u)[:, None]
+        psi[rank].T.reshape(len(u), part.n_channels, *(1,) * rank) * reference.tensors(rank, u)[:, None]
         for rank in range(model.max_rank + 1)
     ]
     whole = [field.sum(axis=0) for field in added]
@@ -205,7 +205,7 @@ def _cubic_shares(model: LossModel, a: int, u: Array, phi: Array) -> tuple[float
     shares = np.zeros(len(u))
     for slope, field in zip(slopes, added, strict=True):
         mean = np.einsum("n,n...->...", 0.5 * weights, slope[1:])
-        shares += field.reshape(len(u), -1) @ mean.ravel()
+        shares += field.reshape(len(u), mean.size) @ mean.ravel()
     return float(losses[0]), shares
 
 

@@ -145,7 +145,7 @@ def _of_cubic(
     fields: list[Array] = []
     for rank in range(model.max_rank + 1):
         tensors = reference.tensors(rank, separation / distance[:, None])
-        by_pair = np.einsum("jc,j...->jc...", psi[:, rank], tensors).reshape(len(centre), -1)
+        by_pair = np.einsum("jc,j...->jc...", psi[:, rank], tensors).reshape(len(centre), part.n_channels * 3**rank)
         sums = [np.bincount(centre, component, n_centres) for component in by_pair.T]
         fields.append(np.array(sums, np.float64).T.reshape(n_centres, part.n_channels, *(3,) * rank))
     fields[0] -= part.offsets[a]

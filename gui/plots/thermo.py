@@ -260,7 +260,8 @@ def _corners(x: Array, y: Array) -> Line:
 def time_range(shown: Range, first: float, last: float, headroom: float = HEADROOM) -> Range:
     """The time axis that shows `first` to `last`: the one shown already, as long as it holds them without much waste.
 
-    Another one is longer than them by a part of `headroom`, which is less than 1. Axes that move with every row are unquiet, and drawing them is what a plot costs most.
+    Another one is longer than them by a part of `headroom`, which is less than 1. Axes that move with every row
+    are unquiet, and drawing them is what a plot costs most.
     """
     low, high = shown
     if low == first and last <= high and last - first >= 0.5 * (high - low):

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from mldsim.dissection import dissect
+from mldsim.evaluator import Evaluator
 from mldsim.kernels import cubic, mutual, reference
 from mldsim.loss import Cubic, Hops, Scope, Waves, load_model
+from mldsim.parameters import DeviceKind, Precision
 from mldsim.water import water_box
 
 
@@ -65,6 +67,24 @@ def of_reference(model, state, *, forces=False):
         not_local,
     )  # fmt: skip
     return found if forces else found[0]
+
+
+@pytest.mark.parametrize("change", ["as it is", "cubic", "not local"])
+def test_an_agent_without_neighbours_has_the_loss_that_nobody_gives_it(model, small, change):
+    model = {"cubic": lambda: with_cubic(model, 2.0), "not local": lambda: with_hops_and_waves(model)}.get(
+        change, lambda: model
+    )()
+    places = np.array([[1.0, 1.0, 1.0], [11.0, 11.0, 11.0], [11.9, 11.0, 11.0]])
+    far = replace(small, positions=places, species=np.int32([0, 0, 1]), box=np.full(3, 20.0))
+    losses, forces = of_reference(model, far, forces=True)[:2]
+    double = {"device": DeviceKind.CPU, "precision": Precision.DOUBLE}
+    found = Evaluator(model, far.species, far.box, **double)(far.positions)
+    np.testing.assert_allclose(found.losses, losses, atol=1e-10)
+    np.testing.assert_allclose(found.forces, forces, atol=1e-10)
+    parts = dissect(model, far.species, far.positions, far.box, 0)
+    assert parts.loss == pytest.approx(losses[0], abs=1e-12)
+    assert len(parts.neighbours) == len(parts.shares) == 0
+    assert (parts.invariants == 0.0).all()
 
 
 @pytest.mark.parametrize("change", ["as it is", "own", "cubic", "saturated", "not local"])

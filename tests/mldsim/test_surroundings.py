@@ -12,6 +12,7 @@ from mldsim.surroundings import surroundings
 from mldsim.water import water_box
 
 SPECIES = np.tile(np.int32([0, 1, 1]), 8)
+ROW = ThermoRow(*[0.0] * 9)
 TOPOLOGY = Topology(("O", "H"), SPECIES, np.ones(24), np.empty((0, 2), np.int32))
 
 
@@ -23,7 +24,7 @@ def frame(rng: np.random.Generator) -> Frame:
     turns, _ = np.linalg.qr(rng.normal(size=(8, 3, 3)))
     positions = (sites[:, None] + molecule @ turns).reshape(24, 3) + rng.integers(-2, 3, (8, 3)).repeat(3, 0) * 6.4
     zeros = np.zeros((24, 3))
-    return Frame(0, 0.0, np.full(3, 6.4), positions, zeros, zeros, zeros[:, 0], ThermoRow(*[0.0] * 9))
+    return Frame(0, 0.0, np.full(3, 6.4), positions, zeros, zeros, zeros[:, 0], ROW)
 
 
 def test_responses_are_those_to_all_neighbours(teacher: LossModel, frame: Frame) -> None:
@@ -91,3 +92,12 @@ def test_responses_are_those_of_the_evaluator_with_every_local_term(name: str) -
             wanted = responses[looked, b] @ model.radial(a, b, seen.r)[0].T
             np.testing.assert_allclose(seen.mean[a, b], wanted.mean(axis=0), atol=1e-4)
             np.testing.assert_allclose(seen.spread[a, b], wanted.std(axis=0), atol=1e-4)
+
+
+def test_agents_without_neighbours_are_looked_at_too() -> None:
+    model = load_model("water")
+    topology = Topology(("O", "H"), np.zeros(1, np.int32), np.ones(1), np.empty((0, 2), np.int32))
+    none = np.zeros((1, 3))
+    seen = surroundings(model, topology, Frame(0, 0.0, np.full(3, 12.0), none, none, none, none[0, :1], ROW))
+    assert (seen.visited == 0.0).all()
+    assert np.isfinite(seen.mean[0]).all()
