@@ -12,7 +12,7 @@ from mldsim.frames import Frame, Topology
 from mldsim.gui import theme
 from mldsim.gui.panels.bars import RangeBars, SignedBars, Span
 from mldsim.gui.panels.fields import LABEL_WIDTH, FlatButton, NumberBox, Paragraph
-from mldsim.gui.panels.panel import Panel, push_button
+from mldsim.gui.panels.panel import Panel, action_button, push_button
 from mldsim.gui.picked import Reading, figure, name_of, place_text, readings, velocity_text
 
 MOST_NEIGHBOURS = 10
@@ -214,9 +214,7 @@ class AgentsPanel(Panel):
         grid = QGridLayout()
         grid.setSpacing(6)
         for number, action in enumerate(touch):
-            button = push_button(action.text(), action.toolTip())
-            button.clicked.connect(lambda _=False, action=action: action.trigger())
-            grid.addWidget(button, number // 3, number % 3)
+            grid.addWidget(action_button(action), number // 3, number % 3)
         self.radius = NumberBox(0.0, 20.0, unit="Å")
         self.radius.show_value(self.REGION)
         self.radius.setToolTip("How far from the agent heating and cooling reach; whole molecules are taken")

@@ -11,7 +11,7 @@ from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QWidget
 
 from mldsim.gui.panels.fields import LABEL_WIDTH, Choice, NumberBox, Tick
-from mldsim.gui.panels.panel import Panel, push_button
+from mldsim.gui.panels.panel import Panel, action_button
 from mldsim.gui.viewport import Colouring, Style
 from mldsim.gui.viewport.quantities import QUANTITIES
 from mldsim.gui.viewport.scales import ColourMap, Scale
@@ -228,8 +228,7 @@ class ViewPanel(Panel):
         grid = QGridLayout()
         grid.setSpacing(6)
         for place, action in enumerate(buttons):
-            button = push_button(action.text(), action.toolTip())
-            button.clicked.connect(lambda _=False, action=action: action.trigger())
+            button = action_button(action)
             # Two, and below them the three axes.
             wide = place < len(buttons) - 3
             grid.addWidget(

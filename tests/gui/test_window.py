@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
     QLabel,
     QMessageBox,
     QProgressDialog,
+    QPushButton,
     QSlider,
     QTabBar,
 )
@@ -32,7 +33,7 @@ from mldsim.gui.dialogs.preferences import PreferencesDialog
 from mldsim.gui.dialogs.presets import ManageDialog, NameDialog
 from mldsim.gui.dialogs.run import RunDialog
 from mldsim.gui.dialogs.schedule import ScheduleDialog
-from mldsim.gui.main_window import MainWindow
+from mldsim.gui.main_window import TOUCH, MainWindow
 from mldsim.gui.panels.panel import is_seen
 from mldsim.gui.plots.thermo import time_range, value_range
 from mldsim.gui.preferences import Preferences
@@ -917,6 +918,21 @@ def test_the_file_that_is_being_recorded_is_not_watched(open_window, home):
     desk.window.open_path(home / "now.h5md")
     assert any("being recorded" in text for text in desk.window.notices.texts())
     assert not desk.window.controller.playing
+
+
+def test_a_trajectory_cannot_be_touched(open_window, recorded):
+    desk = open_window()
+    desk.wait(desk.moved)
+    desk.window.picks.pick((0,))
+    touch = [desk.window.actions_[name].text() for name in TOUCH]
+    buttons = [one for one in desk.window.agents_panel.findChildren(QPushButton) if one.text() in touch]
+    assert len(buttons) == len(touch)
+    assert all(button.isEnabled() for button in buttons)
+    desk.window.open_path(recorded[0])
+    desk.wait(desk.window.scrubber.isVisible)
+    desk.wait(lambda: not any(button.isEnabled() for button in buttons))
+    desk.window.actions_["back"].trigger()
+    desk.wait(lambda: all(button.isEnabled() for button in buttons))
 
 
 def test_a_window_closes_while_a_trajectory_plays(open_window, recorded):
