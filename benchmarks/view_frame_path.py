@@ -177,7 +177,7 @@ def whole_window(app: Application, n_agents: int, colouring: Colouring, repeats:
         window.picks.pick((4, 3, 5))
         window.picks.follow(window.agents_panel._readings[0])
         for plot in window.findChildren(TimePlot):
-            plot.clock = clock
+            plot.axis.clock = clock
         for _ in range(5):
             app.processEvents()
         canvas = window.viewport._canvas

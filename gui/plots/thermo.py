@@ -42,7 +42,7 @@ LEAST_POINTS = 100
 MINIMUM_SPAN = 0.05
 """Shortest time axis in ps: a run that has just begun is not stretched over the whole plot."""
 
-SOON, GROWTH = 2.0, 0.8
+SOON, GROWTH = 2.0, 0.6
 """Seconds: a time axis that moves again as soon is made that much longer than what it has to show. A young run would
 move it with every few frames."""
 
@@ -55,6 +55,29 @@ UNDRAWN = 1.0
 
 DRIFTING = ("conserved", "heat")
 """Columns whose slope means something: it stands after their names."""
+
+
+class TimeAxis:
+    """Where the time axis of plots that show the same run begins and ends, ps.
+
+    Parameters
+    ----------
+    clock : callable
+        Seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self.range: Range = (0.0, MINIMUM_SPAN)
+        self._moved_at = -math.inf
+
+    def show(self, first: float, last: float) -> Range:
+        """Let it hold `first` to `last`, and tell where it begins and ends."""
+        now = self.clock()
+        moved = time_range(self.range, first, last, GROWTH if now - self._moved_at < SOON else HEADROOM)
+        if moved != self.range:
+            self.range, self._moved_at = moved, now
+        return self.range
 
 
 class TimePlot(Plot):
@@ -87,14 +110,13 @@ class TimePlot(Plot):
         self._thinned: dict[str, Line] = {}
         self._extremes: list[float] = []
         self._items: dict[str, Stroke] = {}
-        self._time_range: Range = (0.0, MINIMUM_SPAN)
+        self.axis = TimeAxis()
+        """Plots beside each other that show one run share it."""
+        self._time_range = self.axis.range
         self._value_range: Range = (0.0, 0.0)
         self._shown_ranges: tuple[Range, Range] | None = None
         self.later: Later = at_once
         """When what was computed is drawn."""
-        self.clock: Callable[[], float] = time.monotonic
-        """Seconds."""
-        self._moved_at = -math.inf
         self._set_labels("Time (ps)", quantity)
 
     def curves(self) -> Mapping[str, Curve]:
@@ -211,13 +233,10 @@ class TimePlot(Plot):
     def _thin(self) -> None:
         """Make what is drawn from the series: what lies in view, and as many points as it has pixels for."""
         filled = {name: curve for name, curve in self._series.items() if len(curve.x)}
-        if self._following and filled:
+        if self._following and filled and not self._frozen:
             first = min(float(curve.x[0]) for curve in filled.values())
             last = max(float(curve.x[-1]) for curve in filled.values())
-            now = self.clock()
-            moved = time_range(self._time_range, first, last, GROWTH if now - self._moved_at < SOON else HEADROOM)
-            if moved != self._time_range:
-                self._time_range, self._moved_at = moved, now
+            self._time_range = self.axis.show(first, last)
         low, high = self._time_range if self._following else self._box.viewRange()[0]
         points = max(LEAST_POINTS, round(0.5 * self._box.width()))
         self._thinned = {}
@@ -408,8 +427,9 @@ class ThermoPlots(QWidget):
         row = QHBoxLayout(self)
         row.setContentsMargins(4, 6, 4, 2)
         row.setSpacing(6)
+        axis = TimeAxis(lambda: self.clock())
         for plot in self.plots.values():
-            plot.later = later
+            plot.later, plot.axis = later, axis
             row.addWidget(plot, 1)
 
     def wanted(self, latest: float) -> bool:

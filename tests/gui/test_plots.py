@@ -317,8 +317,8 @@ def pixels(widget):
 
 
 def test_a_time_axis_moves_seldom_and_wastes_little_room_once_a_run_is_no_longer_young(plots):
-    plot, now = plots.temperature, 0.0
-    plot.clock = lambda: now
+    now = 0.0
+    plots.clock = lambda: now
     whole, ends = table(1200), []
 
     def grow(rows, seconds):
@@ -326,7 +326,9 @@ def test_a_time_axis_moves_seldom_and_wastes_little_room_once_a_run_is_no_longer
         for n in rows:
             now += seconds
             plots.show_curves(curves({name: column[:n] for name, column in whole.items()}, AGENTS))
-            ends.append((plot._box.viewRange()[0][1], whole["time"][n - 1] * 1e-3))
+            shown = {plot._box.viewRange()[0][1] for plot in plots.plots.values()}
+            assert len(shown) == 1  # side by side
+            ends.append((shown.pop(), whole["time"][n - 1] * 1e-3))
 
     grow(range(10, 400, 5), 0.05)  # four seconds: from 0.05 to 2 ps
     moves = len({end for end, _ in ends})
