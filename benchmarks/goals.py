@@ -320,6 +320,8 @@ def stability_table(every: Results) -> list[str]:
         length, where = ("1 ns", "300 K") if state == "1ns" else ("100 ps", STATES[state])
         average, spread = found.get("temperature_mean_K"), found.get("temperature_std_K")
         kept = "" if average is None or spread is None else f"{average:.1f} ± {spread:.1f} K"
+        if "went_on_from_ps" in found:  # what it had done before was another process, whose temperatures are not kept
+            kept += f", from {found['went_on_from_ps']:g} ps on"
         rows.append(
             f"| `{model}` | {molecules} H2O, {where}, {length} | {found.get('aborted') or 'no stop'} | {kept} |"
         )
