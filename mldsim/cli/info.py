@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mldsim import units
 from mldsim.cli.options import add_reading
 from mldsim.cli.output import DONE, print_json, printable, ranks_of
+from mldsim.errors import InputError
 
 if TYPE_CHECKING:
     from mldsim.dataset import LabelledFrames
     from mldsim.loss import LossModel
+    from mldsim.trajectory.extxyz_reader import ExtxyzTrajectory
+    from mldsim.trajectory.h5md_reader import Trajectory
 
 
 def _formula(symbols: Sequence[str]) -> str:
@@ -65,16 +70,14 @@ def run(options: argparse.Namespace) -> int:
     if _is_model(path):
         content = _model_info(str(path))
     elif _is_h5md(path):
-        content = _trajectory_info(path)
+        from mldsim.trajectory.h5md import read_h5md
+
+        with read_h5md(path) as trajectory:
+            content = _trajectory_info(trajectory)
     elif is_checkpoint(path):
         content = _checkpoint_info(path)
     else:
-        from mldsim.readers import load_frames
-
-        systems = load_frames(path, cell=options.cell, length_unit=options.length_unit, energy_unit=options.energy_unit)
-        for system in systems:
-            print(describe_frames(system))
-        content = {"kind": "labelled frames", "systems": [frames_json(system) for system in systems]}
+        content = _frames_info(path, options)
     if options.json:
         print_json(content)
     return DONE
@@ -142,24 +145,44 @@ def _is_h5md(path: Path) -> bool:
         return True  # left open by a killed writer; the reader of trajectories mends it
 
 
-def _trajectory_info(path: Path) -> dict[str, Any]:
-    from mldsim.trajectory.h5md import read_h5md
+def _frames_info(path: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Of labelled frames, or of a trajectory in extended XYZ, whose frames have no forces."""
+    import numpy as np
 
-    with read_h5md(path) as trajectory:
-        content: dict[str, Any] = {
-            "kind": "trajectory",
-            "frames": len(trajectory),
-            "agents": trajectory.n_agents,
-            "creator": trajectory.creator,
-        }
-        if len(trajectory):
-            first, last = trajectory.frame(0), trajectory.frame(len(trajectory) - 1)
-            content |= {"first_fs": first.time, "last_fs": last.time, "box_A": [float(edge) for edge in last.box]}
+    from mldsim.readers import load_frames
+    from mldsim.trajectory.extxyz_reader import read_extxyz
+
+    try:
+        systems = load_frames(path, cell=options.cell, length_unit=options.length_unit, energy_unit=options.energy_unit)
+    except InputError:
+        with suppress(InputError), read_extxyz(path) as trajectory:
+            if np.isnan(trajectory.frame(0).forces).all():
+                return _trajectory_info(trajectory)
+        raise
+    for system in systems:
+        print(describe_frames(system))
+    return {"kind": "labelled frames", "systems": [frames_json(system) for system in systems]}
+
+
+def _trajectory_info(trajectory: Trajectory | ExtxyzTrajectory) -> dict[str, Any]:
+    n_frames = trajectory.n_frames
+    content: dict[str, Any] = {
+        "kind": "trajectory",
+        "frames": n_frames,
+        "agents": trajectory.topology.n_agents,
+        "creator": trajectory.creator,
+    }
     span = ""
-    if "last_fs" in content:
-        span = f", {units.format_time(content['first_fs'])} to {units.format_time(content['last_fs'])}"
+    if n_frames:
+        first, last = trajectory.frame(0), trajectory.frame(n_frames - 1)
+        content["box_A"] = [float(edge) for edge in last.box]
+        if math.isfinite(first.time) and math.isfinite(last.time):
+            content |= {"first_fs": first.time, "last_fs": last.time}
+            span = f", {units.format_time(first.time)} to {units.format_time(last.time)}"
     made_by = f", by {content['creator']}" if content["creator"] else ""
-    print(printable(f"Trajectory: {content['frames']} frames of {content['agents']} agents{span}{made_by}."))
+    frames = "1 frame" if n_frames == 1 else f"{n_frames} frames"
+    agents = "1 agent" if content["agents"] == 1 else f"{content['agents']} agents"
+    print(printable(f"Trajectory: {frames} of {agents}{span}{made_by}."))
     return content
 
 

@@ -589,6 +589,15 @@ def test_run_writes_what_was_asked_for(call: Call, shelf: Path) -> None:
     assert call("info", "t.h5md", "--json").json["frames"] == 21
 
 
+def test_info_tells_of_a_trajectory_of_positions_alone(call: Call) -> None:
+    lattice = 'Lattice="9 0 0 0 9 0 0 0 9" Properties=species:S:1:pos:R:3'
+    Path("bare.xyz").write_text("".join(f"2\n{lattice}\nO 1 2 {z}\nH 1 2 4\n" for z in (3.0, 3.1, 3.2)))
+    told = call("info", "bare.xyz", "--json")
+    assert told.code == 0, told.err
+    assert told.json == {"kind": "trajectory", "frames": 3, "agents": 2, "creator": "", "box_A": [9.0, 9.0, 9.0]}
+    assert "no forces" in call("evaluate", "water", "bare.xyz").sentence
+
+
 def test_bench_tells_what_the_machine_does(call: Call) -> None:
     result = call(
         *("bench", "--model", "water-fast", "--molecules", "512", "64", "64", "--rounds", "2", "--seconds", "0.02"),
