@@ -34,7 +34,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from ase import Atoms
+from ase.io import write
 from PySide6.QtCore import QCoreApplication, QEvent, QEventLoop, QObject, QPoint, QPointF, Qt, QTimer
 from PySide6.QtGui import QAction, QContextMenuEvent, QWheelEvent
 from PySide6.QtTest import QTest
@@ -496,23 +497,15 @@ def make_samples(folder: Path, window: MainWindow) -> None:
     save_frames(folder / "sample-labelled.h5", [small.take(slice(0, 12))])
     places = np.random.default_rng(0).uniform(0.0, 12.0, (4, 60, 3))
     for name, symbols in (("bare", ["O", "H", "H"] * 20), ("argon", ["Ar"] * 60), ("lone", ["O"])):
-        write_bare(folder / f"sample-{name}.xyz", symbols, places[:, : len(symbols)], 12.0)
+        # Symbols and positions and nothing else, as many programs write them.
+        frames = [Atoms(symbols, frame[: len(symbols)], cell=[12.0] * 3, pbc=True) for frame in places]
+        write(folder / f"sample-{name}.xyz", frames, format="extxyz")
     for name in ("sample-run.h5md", "sample-run.xyz"):
         exports = controller.status().exports
         controller.export_history(folder / name)
         until(lambda exports=exports: controller.status().exports > exports)  # type: ignore[misc]
     controller.save_session(folder / "sample-session.h5", "")
     until((folder / "sample-session.h5").is_file)
-
-
-def write_bare(path: Path, symbols: list[str], frames: NDArray[np.float64], edge: float) -> None:
-    """A trajectory of symbols and positions, and nothing else, as many programs write it."""
-    lines = []
-    for frame in frames:
-        lattice = f'Lattice="{edge} 0 0 0 {edge} 0 0 0 {edge}" Properties=species:S:1:pos:R:3'
-        lines += [str(len(symbols)), lattice]
-        lines += [f"{symbol} {x:.5f} {y:.5f} {z:.5f}" for symbol, (x, y, z) in zip(symbols, frame, strict=True)]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def mldsim_data(name: str) -> Path:

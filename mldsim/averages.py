@@ -351,7 +351,7 @@ class Averages:
         if self._hydrogen_bonds is not None:
             mean = self._hydrogen_bonds.result()
             x, y = self._trace.curve()
-            run = Curve(x, y, np.full(len(x), np.nan)) if self.frames else None
+            run = Curve.plain(x, y) if self.frames else None
             its, text = None, f"Mean {told(mean)}" if self.frames else ""
             if reference is not None and run is not None and len(x):
                 value = reference.numbers["hydrogen_bonds"]

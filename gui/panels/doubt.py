@@ -131,14 +131,13 @@ class DoubtPanel(QWidget):
     def show_table(self, columns: dict[str, Array]) -> None:
         """Draw doubt over time; times in fs, doubts in eV/angstrom."""
         time = 1e-3 * columns["time"]
-        unknown = np.full(len(time), np.nan)
         curves: dict[str, Curve] = {}
         if len(time):
             ends = np.array([time[0], max(time[-1], time[0] + 1e-3)])
             limit = self._settings.limit
-            curves[LIMIT] = Curve(ends, np.full(2, limit), np.full(2, np.nan))
-            curves[MEAN] = Curve(time, columns["mean"], unknown)
-            curves[LARGEST] = Curve(time, columns["largest"], unknown)
+            curves[LIMIT] = Curve.plain(ends, np.full(2, limit))
+            curves[MEAN] = Curve.plain(time, columns["mean"])
+            curves[LARGEST] = Curve.plain(time, columns["largest"])
             if not self._refused:
                 self.text.setText(
                     f"Mean {columns['mean'][-1]:.3f}, largest {columns['largest'][-1]:.3f} {UNIT} "

@@ -330,11 +330,11 @@ class LossPanel(QWidget):
                 continue
             near = seen.r >= max(float(seen.fitted[a, b, 0]), 0.0)
             r = seen.r[near]
-            linear = Curve(r, seen.linear[a, b][near], np.full(len(r), np.nan))
+            linear = Curve.plain(r, seen.linear[a, b][near])
             here = Curve(r, seen.mean[a, b][near], seen.spread[a, b][near])
             curves = {LINEAR: linear, HERE: here}
             if self._fitted_seen is not None:
-                curves[FITTED_NOW] = Curve(r, self._fitted_seen.mean[a, b][near], np.full(len(r), np.nan))
+                curves[FITTED_NOW] = Curve.plain(r, self._fitted_seen.mean[a, b][near])
             beyond = r > BEYOND_BONDS
             edges = [here.y - here.error, here.y + here.error, *(curve.y for curve in curves.values())]
             values = np.concatenate([edge[beyond] for edge in edges])

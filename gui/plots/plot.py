@@ -143,10 +143,11 @@ class Stroke(pg.GraphicsObject):  # type: ignore[misc]
             return
         longer = first < both and y[first - 1] == y[first] == before_y[first]  # and level: the same up to there
         begin = min(x[first], before_x[first]) if longer else x[first - 1]
-        end, reach = max(x[-1], before_x[-1]), self._reach()
-        other = np.concatenate([y[first - 1 :], before_y[first - 1 :]])  # no higher than it is: axes stay as they are
-        bottom, top, above = float(other.min()), float(other.max()), self._reach_above()
-        self.update(QRectF(begin - reach, bottom - above, end - begin + 2.0 * reach, top - bottom + 2.0 * above))
+        end = max(x[-1], before_x[-1])
+        heights = np.concatenate([y[first - 1 :], before_y[first - 1 :]])  # no axis is painted that the curve spares
+        bottom, top = float(heights.min()), float(heights.max())
+        across, above = self._reach()
+        self.update(QRectF(begin, bottom, end - begin, top - bottom).adjusted(-across, -above, across, above))
 
     def boundingRect(self) -> QRectF:  # noqa: N802
         """What is in view: a curve is not looked through for its own bounds each time it is painted."""
@@ -168,7 +169,7 @@ class Stroke(pg.GraphicsObject):  # type: ignore[misc]
         x, y = self._x, self._y
         dashed = self._pen.style() is Qt.PenStyle.DashLine
         if not dashed:  # dashes are counted from the beginning
-            part, reach = option.exposedRect, self._reach()
+            part, (reach, _) = option.exposedRect, self._reach()
             first = max(int(np.searchsorted(x, part.left() - reach)) - 1, 0)
             last = int(np.searchsorted(x, part.right() + reach, side="right")) + 1
             x, y = x[first:last], y[first:last]
@@ -177,13 +178,11 @@ class Stroke(pg.GraphicsObject):  # type: ignore[misc]
             points = slice(begin, begin + piece + 1)
             painter.drawPolyline(pg.functions.arrayToQPolygonF(x[points], y[points]))
 
-    def _reach(self) -> float:
-        """In units of the horizontal axis."""
-        return float(self._REACH * self._view.width() / max(self.getViewBox().width(), 1.0))
-
-    def _reach_above(self) -> float:
-        """In units of the vertical axis."""
-        return float(self._REACH * self._view.height() / max(self.getViewBox().height(), 1.0))
+    def _reach(self) -> tuple[float, float]:
+        """In units of the horizontal and of the vertical axis."""
+        view, box = self._view, self.getViewBox()
+        across, above = view.width() / max(box.width(), 1.0), view.height() / max(box.height(), 1.0)
+        return float(self._REACH * across), float(self._REACH * above)
 
 
 class StayingMenu(QMenu):

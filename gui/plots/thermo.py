@@ -43,8 +43,8 @@ MINIMUM_SPAN = 0.05
 """Shortest time axis in ps: a run that has just begun is not stretched over the whole plot."""
 
 SOON, GROWTH = 2.0, 0.6
-"""Seconds: a time axis that moves again as soon is made that much longer than what it has to show. A young run would
-move it with every few frames."""
+"""Seconds from one move of a time axis to the next, below which it becomes longer than what it has to show by this part
+of it, in the place of `HEADROOM`: a young run would move it with every few frames."""
 
 THIN, THICK, FAINT = 1.0, 2.0, 0.5
 """Widths of raw and smoothed curves where both are drawn, and the opacity of the raw ones."""
@@ -186,7 +186,7 @@ class TimePlot(Plot):
         for name in self._pens:  # raw ones below all means
             if name in self._data and (self._pens[name].dashed or self.smoothing is not Smoothing.SMOOTHED):
                 x, y = self._data[name]
-                self._series[name] = Curve(x, y, np.broadcast_to(np.nan, len(x)))
+                self._series[name] = Curve.plain(x, y)
         if self.smoothing is Smoothing.RAW:
             return
         mean: RunningMean | None = None
@@ -195,7 +195,7 @@ class TimePlot(Plot):
                 x, y = self._data[name]
                 if mean is None or mean.rows is not x:
                     mean = RunningMean(x, self.window_ps)
-                self._series[self.mean_name(name)] = Curve(mean.time, mean.of(y), np.full(len(mean.time), np.nan))
+                self._series[self.mean_name(name)] = Curve.plain(mean.time, mean.of(y))
 
     def _add_to(self, menu: QMenu) -> None:
         menu.addSeparator()

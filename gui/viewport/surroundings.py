@@ -47,8 +47,9 @@ attribute vec2 a_first;
 attribute vec2 a_second;
 vec3 start_of_line() { return texture2DLod(u_agents, a_first, 0.0).xyz; }
 vec3 end_of_line() {
-    vec3 run = texture2DLod(u_agents, a_second, 0.0).xyz - start_of_line();
-    return start_of_line() + run - u_box * floor(run / u_box + 0.5);
+    vec3 start = start_of_line();
+    vec3 run = texture2DLod(u_agents, a_second, 0.0).xyz - start;
+    return start + run - u_box * floor(run / u_box + 0.5);
 }
 """
 

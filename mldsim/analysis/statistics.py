@@ -39,6 +39,11 @@ class Curve:
     y: Array
     error: Array
 
+    @classmethod
+    def plain(cls, x: Array, y: Array) -> Curve:
+        """A function whose standard errors are not known, or that has none."""
+        return cls(x, y, np.broadcast_to(np.nan, len(x)))
+
 
 class BlockMean:
     """Mean of samples that follow each other in time, and its error from contiguous blocks.

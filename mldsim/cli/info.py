@@ -25,6 +25,10 @@ def _formula(symbols: Sequence[str]) -> str:
     return " ".join(f"{symbols.count(s)} {s}" for s in dict.fromkeys(symbols))
 
 
+def _counted(n: int, what: str) -> str:
+    return f"1 {what}" if n == 1 else f"{n} {what}s"
+
+
 def frames_json(system: LabelledFrames) -> dict[str, Any]:
     """What `--json` tells of the frames of a system."""
     return {
@@ -46,7 +50,7 @@ def describe_frames(system: LabelledFrames) -> str:
     extras = [name for name in ("energies", "velocities") if getattr(system, name) is not None]
     told = system.provenance
     name = f" {told['name']}" if "name" in told else ""
-    frames = "1 frame" if system.n_frames == 1 else f"{system.n_frames} frames"
+    frames = _counted(system.n_frames, "frame")
     theory = told.get("theory", told.get("method", "theory level not stated"))
     left_out = f"; left out: {told['left_out']}" if "left_out" in told else ""
     weight = f"; weight {system.weight:g} in fits" if system.weight != 1.0 else ""
@@ -180,9 +184,8 @@ def _trajectory_info(trajectory: Trajectory | ExtxyzTrajectory) -> dict[str, Any
             content |= {"first_fs": first.time, "last_fs": last.time}
             span = f", {units.format_time(first.time)} to {units.format_time(last.time)}"
     made_by = f", by {content['creator']}" if content["creator"] else ""
-    frames = "1 frame" if n_frames == 1 else f"{n_frames} frames"
-    agents = "1 agent" if content["agents"] == 1 else f"{content['agents']} agents"
-    print(printable(f"Trajectory: {frames} of {agents}{span}{made_by}."))
+    told = f"{_counted(n_frames, 'frame')} of {_counted(content['agents'], 'agent')}"
+    print(printable(f"Trajectory: {told}{span}{made_by}."))
     return content
 
 
